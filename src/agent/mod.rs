@@ -1,0 +1,1 @@
+//! The loop on the host: evaluates tasks, lets modules plan, performs or predicts changes, reports.

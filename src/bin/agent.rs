@@ -1,0 +1,3 @@
+//! `fettle-agent`, the program on the host.
+
+fn main() {}

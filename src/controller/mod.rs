@@ -1,0 +1,1 @@
+//! One run across many hosts: batches, stops, results.

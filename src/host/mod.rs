@@ -1,0 +1,10 @@
+//! The host: seen through one interface ([`View`]) with two bodies (the real host and an overlay
+//! of predictions), acted on only by [`Change`]s, remembered in a journal. This room imports no other
+//! room of fettle's but the YAML tree and located errors.
+
+pub mod block;
+pub mod change;
+pub mod view;
+
+pub use change::{Change, ChangeError, Diff, Outcome};
+pub use view::{FileKind, Mount, Probe, Signature, Stat, UnitState, View, ViewError};

@@ -1,0 +1,1 @@
+//! Hosts, groups, variables and patterns, from INI and YAML inventories.

@@ -1,0 +1,48 @@
+//! fettle prepares and tunes Linux hosts for AIStore on Kubernetes.
+//!
+//! The rooms, from the top down. Imports run downwards in this list only; a test keeps it so.
+//!
+//! | room | what it is for |
+//! |---|---|
+//! | `cli` | a file a subcommand: reads arguments, calls, prints |
+//! | `lab` | throw-away test hosts on this machine |
+//! | `controller` | one run across many hosts: batches, stops, results |
+//! | `report` | terminal, plain lines, JSON |
+//! | `transport` | SSH, local; privilege; putting the agent in place |
+//! | `playbook` | YAML to typed plays: roles, includes, tags, checks before any host is touched |
+//! | `inventory` | hosts, groups, variables, patterns (INI, YAML) |
+//! | `agent` | the loop on the host: evaluates, plans, acts, reports |
+//! | `protocol` | the messages between controller and agent, and their framing |
+//! | `modules` | one planner a file |
+//! | `template` | Jinja: environment, filters, tests, lookups |
+//! | `play` | a play as it travels to a host |
+//! | `host` | the host as seen (real, overlay), changes, journal, facts |
+//! | `yaml` | a YAML tree that knows where everything stands |
+//! | `diag` | places in files, and errors that name them |
+//!
+//! `cli`, `lab`, `controller`, `report`, `transport`, `playbook` and `inventory` are the controller's; the agent
+//! is built without them (feature `controller` off), so it links no SSH, no TLS and no command line.
+
+#[cfg(feature = "controller")]
+pub mod cli;
+#[cfg(feature = "controller")]
+pub mod controller;
+#[cfg(feature = "controller")]
+pub mod inventory;
+#[cfg(feature = "controller")]
+pub mod lab;
+#[cfg(feature = "controller")]
+pub mod playbook;
+#[cfg(feature = "controller")]
+pub mod report;
+#[cfg(feature = "controller")]
+pub mod transport;
+
+pub mod agent;
+pub mod diag;
+pub mod host;
+pub mod modules;
+pub mod play;
+pub mod protocol;
+pub mod template;
+pub mod yaml;

@@ -1,0 +1,3 @@
+//! `fettle`, the operator's program.
+
+fn main() {}

@@ -1,0 +1,273 @@
+//! What the two sides say to each other.
+
+use crate::diag::Loc;
+use crate::host::Diff;
+use crate::play::{Included, Play, Vars};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
+
+/// Version of these messages. Both sides come from one build, so a difference is refused.
+pub const VERSION: u32 = 1;
+
+/// From the controller.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum ToAgent {
+    /// First message of a connection.
+    Hello {
+        /// [`VERSION`].
+        version: u32,
+        /// Names this run in the journal and in the lock.
+        run: String,
+        /// Who runs it: `user@workstation`, for the lock and the journal.
+        by: String,
+        /// A dry run: predict on an overlay, touch nothing.
+        check: bool,
+        /// Send content diffs.
+        diff: bool,
+        /// Verbosity: 0 normal; 3 adds timing of each task's parts.
+        verbosity: u8,
+        /// The user the connection logged in as (tasks without `become` run as this user).
+        login: String,
+        /// What this run is, for the lock: `apply site.yml`. Empty: takes no lock (facts, ping, journal).
+        purpose: String,
+    },
+    /// Run a play.
+    Play(Box<PlayRun>),
+    /// Answer to [`ToController::NeedFile`]; `None`: the controller has no such file.
+    File {
+        /// Path asked for.
+        name: String,
+        /// The file, or why not.
+        file: Result<FileRef, String>,
+    },
+    /// Answer to [`ToController::NeedList`].
+    List {
+        /// Name asked for.
+        name: String,
+        /// See `modules::Files::list`.
+        entries: Result<Option<Vec<String>>, String>,
+    },
+    /// Bytes of a file by hash, in order; an empty `bytes` with `last` ends it.
+    Chunk {
+        /// The file's hash.
+        hash: String,
+        /// The next bytes, base64.
+        bytes: String,
+        /// No more follow.
+        last: bool,
+    },
+    /// Answer to [`ToController::NeedInclude`].
+    Include {
+        /// The key asked for.
+        key: String,
+        /// The tasks, or the errors as text.
+        included: Result<Box<Included>, String>,
+    },
+    /// Gather facts and answer with [`ToController::Facts`].
+    Facts {
+        /// Subset names; empty: all.
+        subset: Vec<String>,
+    },
+    /// Read the journal and answer with [`ToController::Journal`].
+    Journal {
+        /// Only this run.
+        run: Option<String>,
+    },
+    /// Finish the change you are in, then stop (Ctrl-C at the controller).
+    Stop,
+    /// Nothing more will come.
+    Bye,
+}
+
+/// A play and what one host needs to run it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PlayRun {
+    /// The play.
+    pub play: Play,
+    /// This host's variables.
+    pub vars: HostVars,
+    /// Files the play is known to refer to, keyed `<task id>:<subfolder>:<name>`.
+    pub files: Vec<(String, FileRef)>,
+}
+
+/// A host's variables, by precedence, low to high.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HostVars {
+    /// Inventory, group_vars and host_vars, already in order of precedence.
+    pub inventory: Vars,
+    /// `-e`.
+    pub extra: Vars,
+    /// Magic variables: `inventory_hostname`, `groups`, `group_names`, `play_hosts`, `hostvars` (only if the play refers to it), ….
+    pub magic: Map<String, Json>,
+}
+
+/// A file on the controller.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRef {
+    /// Its path on the controller, for messages.
+    pub path: String,
+    /// SHA-256 of its content, hexadecimal.
+    pub hash: String,
+    /// Bytes.
+    pub size: u64,
+    /// Permission bits.
+    pub mode: u32,
+    /// The content itself (base64) where it is small; otherwise asked for by hash when missing.
+    pub inline: Option<String>,
+}
+
+/// From the agent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum ToController {
+    /// Answer to Hello.
+    Hello {
+        /// [`VERSION`].
+        version: u32,
+        /// `uname -m`.
+        machine: String,
+        /// The agent's effective user id.
+        uid: u32,
+        /// An earlier run that did not end well: run id, and what was and was not done, for the operator.
+        unfinished: Option<String>,
+    },
+    /// Another run holds this host; the agent ends.
+    Locked(LockHolder),
+    /// A task begins (also said per loop item where it takes time).
+    Started {
+        /// Task id.
+        task: u32,
+        /// Its rendered name.
+        name: String,
+    },
+    /// A task, or one item of its loop, or a handler, ended.
+    Result(Box<TaskReport>),
+    /// What is this file? Names are as the task has them.
+    NeedFile {
+        /// Key as in [`PlayRun::files`]: `<task id>:<subfolder>:<name>`.
+        name: String,
+        /// The task's search path.
+        search_path: Vec<String>,
+    },
+    /// What is in this folder?
+    NeedList {
+        /// Key as for NeedFile.
+        name: String,
+        /// The task's search path.
+        search_path: Vec<String>,
+    },
+    /// Send this file's content.
+    NeedContent {
+        /// Its hash.
+        hash: String,
+    },
+    /// Resolve this dynamic include.
+    NeedInclude {
+        /// Task that includes.
+        task: u32,
+        /// Rendered file or role name.
+        name: String,
+    },
+    /// Facts asked for.
+    Facts(Map<String, Json>),
+    /// Journal asked for.
+    Journal(Journal),
+    /// The play is over on this host.
+    PlayDone {
+        /// The host failed and takes no part in further plays.
+        failed: bool,
+        /// `meta: end_host`/`end_play` was met, or the run was stopped; tasks that were not done.
+        not_done: u32,
+        /// Names of handlers notified but not run.
+        pending_handlers: Vec<String>,
+        /// Facts and variables set so far (`set_fact`, `register`): other hosts' `hostvars` see them.
+        variables: Map<String, Json>,
+    },
+    /// Still here: sent while a change takes long.
+    Heartbeat,
+    /// The agent cannot go on; it ends after this.
+    Fatal(String),
+}
+
+/// Who holds a host's lock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockHolder {
+    /// `user@workstation`.
+    pub by: String,
+    /// What it does.
+    pub purpose: String,
+    /// Since when, RFC 3339 in UTC.
+    pub since: String,
+    /// Run id.
+    pub run: String,
+    /// Process on the host.
+    pub pid: u32,
+}
+
+/// How a task, or one item of its loop, ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// The host already was as asked.
+    Ok,
+    /// Something was (in a dry run: would be) changed.
+    Changed,
+    /// A dry run can't know.
+    Unknown,
+    /// A condition did not hold.
+    Skipped,
+    /// It failed.
+    Failed,
+}
+
+/// The result of a task, or of one item of its loop.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskReport {
+    /// Task id.
+    pub task: u32,
+    /// Where the task stands.
+    pub loc: Loc,
+    /// Its rendered name.
+    pub name: String,
+    /// Module name.
+    pub module: String,
+    /// The play's section: handlers are marked.
+    pub handler: bool,
+    /// For one item of a loop: its label. The task's own report comes after its items'.
+    pub item: Option<String>,
+    /// True on the report that sums up a loop.
+    pub summary: bool,
+    /// How it ended.
+    pub status: Status,
+    /// Failed, but `ignore_errors` or a `rescue` took it.
+    pub ignored: bool,
+    /// One line: why failed, skipped or unknown, or what `debug` says.
+    pub message: String,
+    /// What was (or would be) changed.
+    pub changes: Vec<ChangeReport>,
+    /// The result as `register` gets it. Redacted under `no_log`.
+    pub result: Map<String, Json>,
+    /// Things the operator should see.
+    pub warnings: Vec<String>,
+    /// Milliseconds.
+    pub millis: u64,
+}
+
+/// One change in a report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeReport {
+    /// One line: "set net.core.somaxconn: 4096 → 65535".
+    pub summary: String,
+    /// What it destroys, named with its identity; `None`: nothing.
+    pub destroys: Option<String>,
+    /// Content before and after, where asked for and not secret.
+    pub diff: Option<Diff>,
+    /// Performed and verified (apply), or predicted (dry run).
+    pub done: bool,
+}
+
+/// Journal entries, oldest first, as JSON objects (see `host::journal`).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Journal {
+    /// The entries.
+    pub entries: Vec<Json>,
+}

@@ -1,0 +1,7 @@
+//! The messages between controller and agent, and their framing.
+
+mod frame;
+mod message;
+
+pub use frame::{FRAME_LIMIT, FrameError, decode, encode, read_frame, write_frame};
+pub use message::{ChangeReport, FileRef, HostVars, Journal, LockHolder, PlayRun, Status, TaskReport, ToAgent, ToController, VERSION};

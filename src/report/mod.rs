@@ -1,0 +1,1 @@
+//! What the operator sees: live lines on a terminal, plain lines elsewhere, JSON for machines.

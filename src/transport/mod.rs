@@ -1,0 +1,1 @@
+//! SSH and local connections, privilege, and putting the agent in place.
