@@ -2,9 +2,17 @@
 //! of predictions), acted on only by [`Change`]s, remembered in a journal. This room imports no other
 //! room of fettle's but the YAML tree and located errors.
 
+pub mod act;
 pub mod block;
 pub mod change;
+mod changes;
+mod overlay;
+pub mod probe;
+mod real;
 pub mod view;
+
+pub use overlay::{Blank, Overlay};
+pub use real::{PROGRAM_FOLDERS, RealHost};
 
 pub use change::{Change, ChangeError, Diff, Outcome};
 pub use view::{FileKind, Mount, Probe, Signature, Stat, UnitState, View, ViewError};
