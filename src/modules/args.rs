@@ -104,8 +104,8 @@ pub(crate) fn boolean(value: &Json) -> Option<bool> {
     }
 }
 
-/// Turns `value` into `kind`, or says what was wanted.
-fn coerce(kind: Kind, value: Json) -> Result<Json, String> {
+/// Turns `value` into `kind` as Ansible would; the error says what was wanted (`must be …, not …`).
+pub fn coerce(kind: Kind, value: Json) -> Result<Json, String> {
     let wrong = |want: &str, value: &Json| format!("must be {want}, not {value}");
     match kind {
         Kind::Any => Ok(value),

@@ -8,6 +8,7 @@ mod plan;
 mod spec;
 
 pub use args::Args;
+pub use args::coerce;
 pub use plan::{Context, Effect, Files, Plan, PlanError, SourceFile};
 pub use spec::{Arg, FreeForm, Kind, Module};
 
