@@ -1,1 +1,57 @@
 //! Throw-away test hosts on this machine.
+//!
+//! A lab is a bridge and a few hosts. A host is a set of namespaces (network, mount, PID, UTS, IPC) with a real
+//! sshd on an address of its own, an overlay of the machine's root as its root, its own `/etc`, `/dev`, `/proc`
+//! and `/sys/block`, and loop devices as its disks (`sda`, `sdb`, …). It is no security boundary: root inside is
+//! root of the machine. But nothing a playbook does there stays: whatever belongs to the whole machine (`vm.*`,
+//! `kernel.*`, `fs.*` and the shared part of `net.core.*`) is a stand-in inside, see [`init::sysctl`].
+//!
+//! | file | what it is for |
+//! |---|---|
+//! | `names` | where a lab keeps its things, and what they are called |
+//! | `needs` | programs, kernel features and rights a lab needs |
+//! | `state` | what `up` writes down for the other commands |
+//! | `found` | what of a lab is there now: processes, loop devices, links, mounts |
+//! | `up`, `down` | making and taking away |
+//! | `enter` | running a command inside a host |
+//! | `trouble` | hosts that refuse, hang or vanish, for tests |
+//! | `loops`, `net` | loop devices; bridge, subnet, links |
+//! | `init` | what runs inside: builds the host's root, then is its PID 1 |
+//!
+//! The host's life hangs on its PID 1: when that dies, the kernel takes processes, mounts, links and loop devices
+//! with it. `down` needs no memory of what was made; it looks for what is there ([`found`]).
+
+pub mod down;
+pub mod enter;
+pub mod found;
+pub mod init;
+pub mod loops;
+pub mod names;
+pub mod needs;
+pub mod net;
+pub mod state;
+pub mod trouble;
+pub mod up;
+
+pub use down::{down, down_all};
+pub use enter::exec;
+pub use state::{HostState, LabState, list};
+pub use trouble::{Trouble, cause};
+pub use up::{Options, Up, up};
+
+use crate::diag::Diagnostic;
+use std::path::PathBuf;
+
+/// The path of a lab's inventory.
+///
+/// # Errors
+/// There is no such lab, or it has not come up.
+pub fn inventory(name: &str) -> Result<PathBuf, Diagnostic> {
+    state::load(name)?;
+    Ok(names::Lab::new(name)?.inventory())
+}
+
+/// An error with the system's words for it.
+pub(crate) fn failed(what: impl std::fmt::Display, why: impl std::fmt::Display) -> Diagnostic {
+    Diagnostic::bare(format!("{what}: {why}"))
+}
