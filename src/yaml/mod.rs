@@ -1,5 +1,10 @@
 //! A YAML tree in which every node knows its file, line and column, read the way PyYAML reads it.
 
+mod emit;
 mod node;
+mod parse;
+mod scalar;
 
+pub use emit::{to_text, to_text_with};
 pub use node::{Mapping, Node, Value};
+pub use parse::{load, parse, parse_one, parse_with_warnings};
