@@ -133,9 +133,8 @@ fn unknown_module(key: &Node, name: &str) -> Diagnostic {
             module.collections.iter().map(|c| format!("`{c}.{}`", module.name)).collect::<Vec<_>>().join(" or ")
         )),
         _ => {
-            let mut names: Vec<&str> = module_names().collect();
-            names.sort_unstable();
-            d.nearest(short, names.iter().copied()).help(format!("modules: {}", names.join(", ")))
+            let names: Vec<&str> = module_names().collect();
+            read::listing(d.nearest(short, names.iter().copied()), "modules", &names)
         }
     }
 }

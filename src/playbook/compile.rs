@@ -28,7 +28,7 @@ const DEEPEST: usize = 64;
 impl Loader {
     /// The items of a list of tasks.
     pub(crate) fn items(&mut self, list: &Node, frame: &Frame, draft: &mut Draft) -> Vec<Item> {
-        let what = if frame.handlers { "a list of handlers" } else { "a list of tasks" };
+        let what = if frame.handlers { "handlers" } else { "tasks" };
         let mut items = vec![];
         for node in read::list(list, what, &mut self.out) {
             let Some(map) = node.as_map() else {

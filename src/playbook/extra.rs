@@ -4,7 +4,7 @@ use super::read;
 use super::split;
 use crate::diag::{Diagnostic, Diagnostics, Loc};
 use crate::play::Vars;
-use crate::yaml::Node;
+use crate::yaml::{self, Node};
 use std::path::Path;
 
 /// Reads the values of `-e` in order: `key=value` pairs (whose values are text), a JSON or YAML mapping, or
@@ -37,7 +37,7 @@ fn one(text: &str, out: &mut Diagnostics) -> Option<Vars> {
         return mapping(&*document?, out);
     }
     if text.starts_with(['{', '[']) {
-        return match super::loader::parse_one("-e", text) {
+        return match yaml::parse_one("-e", text) {
             Ok(node) => {
                 super::loader::check_tags(&node, out);
                 mapping(&node, out)

@@ -6,7 +6,7 @@ use super::read;
 use super::tags::Selection;
 use crate::diag::{Diagnostic, Diagnostics, Loc};
 use crate::play::{Included, Item, Role, Vars};
-use crate::yaml::{Node, Value};
+use crate::yaml::{self, Node, Value};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -89,8 +89,9 @@ impl Loader {
             self.out.push(d.help("decrypt it for the run: ansible-vault decrypt --output - FILE, or give the values with -e @FILE"));
             return None;
         }
-        match parse_one(&name, &text) {
-            Ok(node) => {
+        match parse(&name, &text) {
+            Ok((node, warnings)) => {
+                self.out.0.extend(warnings);
                 check_tags(&node, &mut self.out);
                 Some(node)
             }
@@ -157,6 +158,16 @@ fn near_file(name: &str, places: &[PathBuf]) -> Option<String> {
     Some(folder.join(near).display().to_string())
 }
 
+/// The one document of a file, and what is odd about it.
+fn parse(name: &str, text: &str) -> Result<(Node, Vec<Diagnostic>), Diagnostics> {
+    let (mut documents, warnings) = yaml::parse_with_warnings(name, text)?;
+    match (documents.pop(), documents.is_empty()) {
+        (Some(node), true) => Ok((node, warnings)),
+        // None, or several: the room for YAML knows what to say.
+        _ => yaml::parse_one(name, text).map(|node| (node, warnings)),
+    }
+}
+
 fn read_text(path: &Path) -> Result<String, String> {
     let meta = std::fs::metadata(path).map_err(|e| plain(&e))?;
     if meta.is_dir() {
@@ -199,9 +210,4 @@ pub(crate) fn check_tags(node: &Node, out: &mut Diagnostics) {
         }),
         _ => {}
     }
-}
-
-/// Stands in until the YAML room reads text.
-pub(crate) fn parse_one(name: &str, _text: &str) -> Result<Node, Diagnostics> {
-    Err(Diagnostic::error(&Loc::new(name, 1, 1), "YAML is not read yet").into())
 }

@@ -52,7 +52,7 @@ use crate::play::{Become, Included, Play, Privilege, Vars};
 use crate::yaml::Node;
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What a load is told beside the playbooks' names.
 #[derive(Clone, Debug, Default)]
@@ -191,16 +191,24 @@ fn missing(path: &Path) -> Option<Diagnostic> {
     })
 }
 
-/// A file read twice is wrong only once; the order of reading stays.
+/// A file read twice is wrong only once. Errors first, as they are what stops the run; then files in the order
+/// they were met, and each from top to bottom.
 fn unique(out: &mut Diagnostics) {
     let mut kept: Vec<Diagnostic> = vec![];
+    let mut files: HashMap<Arc<str>, usize> = HashMap::new();
     for d in std::mem::take(&mut out.0) {
+        if let Some(loc) = &d.loc {
+            let next = files.len();
+            files.entry(loc.file.clone()).or_insert(next);
+        }
         if !kept.contains(&d) {
             kept.push(d);
         }
     }
-    // Errors first: they are what stops the run.
-    kept.sort_by_key(|d| d.severity != Severity::Error);
+    kept.sort_by_key(|d| {
+        let place = d.loc.as_ref().map(|l| (files.get(&l.file).copied(), l.line, l.column));
+        (d.severity != Severity::Error, place)
+    });
     out.0 = kept;
 }
 

@@ -37,8 +37,13 @@ const PLAY: &[&str] = &[
 const NOT_PLAY: &[(&str, &str)] = &[
     ("fact_path", "leave it out: local facts are read from /etc/ansible/facts.d"),
     ("gather_timeout", "leave it out: facts are read natively, in milliseconds"),
-    ("when", "a play has no condition: put `when` on its tasks, or on `import_playbook`"),
-    ("loop", "a play does not loop: put `loop` on its tasks"),
+];
+
+/// What plays have in no Ansible either, with where it belongs.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("when", "put it on tasks, on a block around them, or on `import_playbook`"),
+    ("loop", "put it on tasks"),
+    ("block", "put it below `tasks`"),
 ];
 
 const IMPORT: &[&str] = &["import_playbook", "ansible.builtin.import_playbook", "ansible.legacy.import_playbook"];
@@ -114,7 +119,12 @@ impl Loader {
     }
 
     fn play(&mut self, node: &Node, map: &Mapping, path: &Path, outer: &Outer) -> Option<PlaySource> {
-        let known: Vec<&str> = SHARED.iter().chain(PLAY).copied().filter(|k| *k != "when").collect();
+        for (name, place) in ELSEWHERE {
+            if let Some((key, _)) = map.entry(name) {
+                self.out.push(Diagnostic::error(&key.loc, format!("a play has no `{name}`")).help(*place));
+            }
+        }
+        let known: Vec<&str> = SHARED.iter().chain(PLAY).copied().chain(ELSEWHERE.iter().map(|(k, _)| *k)).collect();
         let refused: Vec<(&str, &str)> = REFUSED.iter().chain(NOT_PLAY).copied().filter(|(k, _)| !PLAY.contains(k)).collect();
         read::keys(map, "a play", &known, &refused, &mut self.out);
         let get = |key: &str| map.get(key).filter(|n| !n.is_null());

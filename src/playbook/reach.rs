@@ -5,7 +5,7 @@ use super::read;
 use super::{PlaySource, StaticFile, words};
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::play::{Action, Include, Item, Privilege, Task};
-use crate::yaml::{Node, Value};
+use crate::yaml::{self, Node, Value};
 use std::collections::BTreeSet;
 
 /// Names a play's texts mention.
@@ -114,7 +114,7 @@ impl Reach {
             self.all = true;
             return;
         };
-        match super::loader::parse_one(&name, &text) {
+        match yaml::parse_one(&name, &text) {
             Ok(node) => {
                 super::loader::check_tags(&node, out);
                 super::texts::template(&node, out);

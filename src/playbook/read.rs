@@ -207,16 +207,21 @@ pub(crate) fn keys(map: &Mapping, what: &str, known: &[&str], refused: &[(&str, 
         match refused.iter().find(|(n, _)| *n == name) {
             Some((_, instead)) => out.push(refusal(key, name, what, instead)),
             None => {
-                let mut known: Vec<&str> = known.to_vec();
-                known.sort_unstable();
-                out.push(
-                    Diagnostic::error(&key.loc, format!("unknown keyword `{name}` of {what}"))
-                        .nearest(name, known.iter().copied())
-                        .help(format!("keywords: {}", known.join(", "))),
-                );
+                let d = Diagnostic::error(&key.loc, format!("unknown keyword `{name}` of {what}")).nearest(name, known.iter().copied());
+                out.push(listing(d, "keywords", known));
             }
         }
     }
+}
+
+/// Adds all that is possible, unless a near name already says what was meant.
+pub(crate) fn listing(d: Diagnostic, what: &str, names: &[&str]) -> Diagnostic {
+    if d.label.is_some() {
+        return d;
+    }
+    let mut names: Vec<&str> = names.to_vec();
+    names.sort_unstable();
+    d.help(format!("{what}: {}", names.join(", ")))
 }
 
 /// "not supported yet", with what to do instead.

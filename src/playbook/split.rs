@@ -72,16 +72,17 @@ pub(crate) fn parts(text: &str, only: Option<&dyn Fn(&str) -> bool>) -> Result<P
     let mut parts = Parts::default();
     let mut rest: Vec<String> = vec![];
     for word in words(text)? {
-        match equals(&word) {
+        let plain = unescape(&word);
+        match equals(&plain) {
             Some(at) => {
-                let (key, value) = (word[..at].trim(), word[at + 1..].trim());
+                let (key, value) = (&plain[..at], &plain[at + 1..]);
                 if only.is_some_and(|accepts| !accepts(key)) {
                     rest.push(word);
                 } else {
-                    parts.pairs.push((key.to_owned(), unescape(unquote(value))));
+                    parts.pairs.push((key.trim().to_owned(), unquote(value.trim()).to_owned()));
                 }
             }
-            None if word.contains("\\=") => rest.push(word.replace("\\=", "=")),
+            None if plain.contains('=') => rest.push(plain.replace("\\=", "=")),
             None => rest.push(word),
         }
     }
@@ -108,29 +109,54 @@ pub(crate) fn unquote(text: &str) -> &str {
     text
 }
 
-/// `\n`, `\t` and the like inside a value, as Python reads them; anything else keeps its backslash.
+/// Escapes as Python's text literals have them; any other backslash stays.
 fn unescape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        let escaped = match (c, chars.peek()) {
-            ('\\', Some('n')) => Some('\n'),
-            ('\\', Some('t')) => Some('\t'),
-            ('\\', Some('r')) => Some('\r'),
-            ('\\', Some('\\')) => Some('\\'),
-            ('\\', Some('\'')) => Some('\''),
-            ('\\', Some('"')) => Some('"'),
-            _ => None,
-        };
-        match escaped {
-            Some(e) => {
-                chars.next();
-                out.push(e);
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        out.push_str(&rest[..at]);
+        let after = &rest[at + 1..];
+        match escaped(after) {
+            Some((c, length)) => {
+                out.push(c);
+                rest = &after[length..];
             }
-            None => out.push(c),
+            None => {
+                out.push('\\');
+                rest = after;
+            }
         }
     }
+    out.push_str(rest);
     out
+}
+
+/// The character an escape stands for, and how many bytes after the backslash belong to it.
+fn escaped(after: &str) -> Option<(char, usize)> {
+    let number = |start: usize, digits: usize, radix: u32| {
+        let code = after.get(start..start + digits)?;
+        let all = code.chars().all(|c| c.is_digit(radix));
+        let c = all.then(|| u32::from_str_radix(code, radix).ok().and_then(char::from_u32)).flatten()?;
+        Some((c, start + digits))
+    };
+    Some(match after.chars().next()? {
+        'n' => ('\n', 1),
+        't' => ('\t', 1),
+        'r' => ('\r', 1),
+        'a' => ('\x07', 1),
+        'b' => ('\x08', 1),
+        'f' => ('\x0c', 1),
+        'v' => ('\x0b', 1),
+        c @ ('\\' | '\'' | '"') => (c, 1),
+        'x' => number(1, 2, 16)?,
+        'u' => number(1, 4, 16)?,
+        'U' => number(1, 8, 16)?,
+        '0'..='7' => {
+            let digits = after.chars().take(3).take_while(|c| c.is_digit(8)).count();
+            number(0, digits, 8)?
+        }
+        _ => return None,
+    })
 }
 
 fn last(words: &mut Vec<String>) -> &mut String {
@@ -173,7 +199,7 @@ mod tests {
     fn quotes_and_braces_are_not_split() {
         assert_eq!(pairs(r#"src=a dest="b c" mode=0644"#), [pair("src", "a"), pair("dest", "b c"), pair("mode", "0644")]);
         assert_eq!(pairs("a={{ x | d('p q') }} b={{y}}"), [pair("a", "{{ x | d('p q') }}"), pair("b", "{{y}}")]);
-        assert_eq!(pairs("msg={% if a b %}x y{% endif %}"), [pair("msg", "{% if a b %}x y{% endif %}")].to_vec());
+        assert_eq!(pairs("msg={% if a b %}x{% endif %} c=d"), [pair("msg", "{% if a b %}x{% endif %}"), pair("c", "d")]);
     }
 
     #[test]
@@ -187,7 +213,7 @@ mod tests {
     #[test]
     fn lines_stay_lines() {
         assert_eq!(parts("echo a\necho b", Some(&|_| false)).unwrap().rest.as_deref(), Some("echo a\necho b"));
-        assert_eq!(join(&words("a \\\n  b").unwrap()), "a   b");
+        assert_eq!(join(&words("a \\\n  b").unwrap()), "a  b");
     }
 
     #[test]
