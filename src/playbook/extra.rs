@@ -12,7 +12,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// Every value that is none of these.
-pub fn parse_extra(given: &[String]) -> Result<Vars, Diagnostics> {
+pub fn extra_vars(given: &[String]) -> Result<Vars, Diagnostics> {
     let mut vars = Vars::default();
     let mut out = Diagnostics::default();
     for text in given {
@@ -84,7 +84,7 @@ mod tests {
 
     fn extra(given: &[&str]) -> serde_json::Value {
         let given: Vec<String> = given.iter().map(|s| (*s).to_owned()).collect();
-        let vars = parse_extra(&given).unwrap();
+        let vars = extra_vars(&given).unwrap();
         serde_json::Value::Object(vars.0.iter().map(|(k, v)| (k.clone(), v.to_json())).collect())
     }
 
@@ -100,14 +100,14 @@ mod tests {
         let file = dir.path().join("x.yml");
         std::fs::write(&file, "a: 0644\nb: yes\n").unwrap();
         assert_eq!(extra(&[&format!("@{}", file.display())]), json!({"a": 420, "b": true}));
-        assert!(parse_extra(&["@/nowhere/at/all".into()]).unwrap_err().to_string().contains("no such file"));
-        assert!(parse_extra(&[file.display().to_string()]).unwrap_err().to_string().contains("-e @"));
+        assert!(extra_vars(&["@/nowhere/at/all".into()]).unwrap_err().to_string().contains("no such file"));
+        assert!(extra_vars(&[file.display().to_string()]).unwrap_err().to_string().contains("-e @"));
     }
 
     #[test]
     fn what_is_no_mapping_is_refused() {
-        assert!(parse_extra(&["[1]".into()]).is_err());
-        assert!(parse_extra(&["a-b=1".into()]).is_err());
-        assert!(parse_extra(&["{a: !vault x}".into()]).unwrap_err().to_string().contains("ansible-vault"));
+        assert!(extra_vars(&["[1]".into()]).is_err());
+        assert!(extra_vars(&["a-b=1".into()]).is_err());
+        assert!(extra_vars(&["{a: !vault x}".into()]).unwrap_err().to_string().contains("ansible-vault"));
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// A play in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedPlay {
-    /// The playbook it stands in.
+    /// The playbook on the command line that led to it.
     pub playbook: PathBuf,
     /// Its `hosts` pattern.
     pub hosts: String,
@@ -48,13 +48,24 @@ impl PlaySource {
         }
         let all: BTreeSet<&str> = own.iter().copied().chain(tasks.iter().flat_map(|t| t.tags.iter().map(String::as_str))).collect();
         ListedPlay {
-            playbook: self.playbook.clone(),
+            playbook: self.root.clone(),
             hosts: super::play::hosts_text(Some(&self.hosts)),
             name: self.play.name.clone(),
             tags: own.iter().map(|t| (*t).to_owned()).collect(),
             task_tags: all.iter().map(|t| (*t).to_owned()).collect(),
             tasks,
         }
+    }
+
+    /// Its tasks, for `--list-tasks`.
+    pub fn list_tasks(&self) -> Vec<ListedTask> {
+        self.listed().tasks
+    }
+
+    /// Its tasks' tags and its own, for `--list-tags`. To list those of tasks tagged `never` too, as
+    /// ansible-playbook does when no tags are asked for, load with the tags `all` and `never`.
+    pub fn list_tags(&self) -> Vec<String> {
+        self.listed().task_tags
     }
 
     fn list(&self, item: &Item, tasks: &mut Vec<ListedTask>) {
@@ -112,7 +123,7 @@ pub(super) fn text(plays: &[ListedPlay], tasks: bool, tags: bool, hosts: Option<
 
 impl Site {
     /// The lists ansible-playbook prints: `--list-tasks`, `--list-tags`, and with `hosts` (a play's hosts by
-    /// its index) `--list-hosts`, all in one.
+    /// its index) `--list-hosts`, all in one. A role that is listed twice and runs once stands here once.
     pub fn list_text(&self, tasks: bool, tags: bool, hosts: Option<&dyn Fn(usize) -> Vec<String>>) -> String {
         text(&self.listed(), tasks, tags, hosts)
     }

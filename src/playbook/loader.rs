@@ -5,7 +5,7 @@ use super::include::Context;
 use super::read;
 use super::tags::Selection;
 use crate::diag::{Diagnostic, Diagnostics, Loc};
-use crate::play::{Included, Item, Role, Vars};
+use crate::play::{Become, Included, Item, Role, Vars};
 use crate::yaml::{self, Node, Value};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -20,6 +20,9 @@ pub(crate) struct Loader {
     pub selection: Selection,
     pub roles_path: Vec<PathBuf>,
     pub extra: Vars,
+    pub inventory_dir: Option<PathBuf>,
+    /// What `-b` and `--become-user` say.
+    pub privilege: Become,
     pub out: Diagnostics,
     pub contexts: HashMap<u32, Arc<Context>>,
     pub answers: HashMap<(u32, String), Result<Included, Diagnostics>>,
@@ -127,6 +130,14 @@ impl Loader {
                 None
             }
         }
+    }
+
+    /// What names may use in a playbook of the folder `dir` whose play has `vars`.
+    pub(crate) fn names(&self, dir: &Path, vars: &Vars) -> Vars {
+        let magic = [("playbook_dir", Some(dir)), ("inventory_dir", self.inventory_dir.as_deref())];
+        let text = |path: &Path| Node::text(files::absolute(path).display().to_string(), Loc::outside("fettle"));
+        let magic = magic.into_iter().filter_map(|(name, path)| Some((name.to_owned(), text(path?))));
+        Vars(vars.0.iter().cloned().chain(magic).collect())
     }
 
     /// Where the file `node` names is among `places`; says so if it is nowhere.

@@ -42,14 +42,14 @@ mod tags;
 mod texts;
 mod words;
 
-pub use extra::parse_extra;
+pub use extra::extra_vars;
 pub use files::find_file;
 pub use list::{ListedPlay, ListedTask};
 pub use tags::Selection;
 
 use crate::diag::{Diagnostic, Diagnostics, Loc, Severity};
 use crate::play::{Become, Included, Play, Privilege, Vars};
-use crate::yaml::Node;
+use crate::yaml::{Node, Value};
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -61,8 +61,14 @@ pub struct LoadOptions {
     pub tags: Vec<String>,
     /// `--skip-tags`.
     pub skip_tags: Vec<String>,
-    /// `-e`, as [`parse_extra`] reads it: names of files and roles may use these.
+    /// `-e`, as [`extra_vars`] reads it: names of files and roles may use these.
     pub extra: Vars,
+    /// `-b`: tasks become root where nothing says otherwise.
+    pub become_all: bool,
+    /// `--become-user`: whom they become where nothing says otherwise.
+    pub become_user: Option<String>,
+    /// The inventory's folder: names of files may use it as `inventory_dir`.
+    pub inventory_dir: Option<PathBuf>,
     /// Folders in which roles are looked for after `roles/` beside the playbook; `None`: [`roles_path`].
     pub roles_path: Option<Vec<PathBuf>>,
 }
@@ -99,7 +105,7 @@ pub struct PlaySource {
     pub order: Option<String>,
     /// The play's own tags.
     pub tags: Vec<String>,
-    /// The play's own `become…`; tasks have inherited it.
+    /// The play's `become…`, or the command line's; tasks have inherited it.
     pub privilege: Become,
     /// `remote_user` (may hold templates).
     pub remote_user: Option<Node>,
@@ -113,6 +119,8 @@ pub struct PlaySource {
     pub dir: PathBuf,
     /// The playbook's file.
     pub playbook: PathBuf,
+    /// The playbook on the command line that led here.
+    pub root: PathBuf,
     /// Files of the controller that tasks name without templates.
     pub files: Vec<StaticFile>,
     /// Some text mentions `hostvars`.
@@ -141,7 +149,7 @@ pub struct Prompt {
     /// The variable.
     pub name: String,
     /// What to ask.
-    pub prompt: String,
+    pub text: String,
     /// The value of an empty answer.
     pub default: Option<String>,
     /// Do not echo (the default).
@@ -161,6 +169,8 @@ pub fn load(playbooks: &[PathBuf], options: &LoadOptions) -> Result<Site, Diagno
         selection: Selection::new(&options.tags, &options.skip_tags),
         roles_path: options.roles_path.clone().unwrap_or_else(roles_path),
         extra: options.extra.clone(),
+        inventory_dir: options.inventory_dir.clone(),
+        privilege: default_privilege(options),
         ..loader::Loader::default()
     };
     let mut plays = vec![];
@@ -176,6 +186,15 @@ pub fn load(playbooks: &[PathBuf], options: &LoadOptions) -> Result<Site, Diagno
         return Err(out);
     }
     Ok(Site { plays, warnings: out, loader: Mutex::new(loader) })
+}
+
+/// What `-b` and `--become-user` say.
+fn default_privilege(options: &LoadOptions) -> Become {
+    Become {
+        enabled: options.become_all.then(|| Node::new(Value::Bool(true), Loc::outside("-b"))),
+        user: options.become_user.as_ref().map(|user| Node::text(user, Loc::outside("--become-user"))),
+        ..Become::default()
+    }
 }
 
 /// A playbook on the command line that is not there.
@@ -237,16 +256,36 @@ impl PlaySource {
     }
 
     /// The names of variables the play's texts mention (some are filters' or functions' names). Variables
-    /// mentioned by those variables' own values are for the caller to follow. Meaningless where
-    /// [`PlaySource::needs_all_variables`].
-    pub fn referenced(&self) -> BTreeSet<String> {
-        self.reach.names.clone()
+    /// mentioned by those variables' own values are for the caller to follow. `None`: any variable may be
+    /// reached, by `vars[…]`, `lookup('vars', …)`, `hostvars`, or a file or include that only a host's run
+    /// will name.
+    pub fn referenced(&self) -> Option<BTreeSet<String>> {
+        (!self.reach.all).then(|| self.reach.names.clone())
     }
 
-    /// Any variable may be reached: by `vars[…]`, `lookup('vars', …)`, `hostvars`, or a file or include that
-    /// only a host's run will name.
-    pub fn needs_all_variables(&self) -> bool {
-        self.reach.all
+    /// The host pattern as one text, its templates rendered with `extra` and the play's own variables.
+    ///
+    /// # Errors
+    /// A template that needs more than these.
+    pub fn pattern(&self, extra: &Vars) -> Result<String, Diagnostic> {
+        let parts = self.hosts.as_seq().unwrap_or(std::slice::from_ref(&self.hosts));
+        let texts: Result<Vec<String>, Diagnostic> = parts.iter().map(|part| self.known_now(part, extra)).collect();
+        Ok(texts?.join(","))
+    }
+
+    /// A text of the play (`serial`, `remote_user`, `port`, a host pattern), its templates rendered with
+    /// `extra` and the play's own variables.
+    ///
+    /// # Errors
+    /// A template that needs more than these.
+    pub fn known_now(&self, node: &Node, extra: &Vars) -> Result<String, Diagnostic> {
+        if !read::is_template(node) {
+            return Ok(node.key_text());
+        }
+        texts::render(node, &[&self.play.vars, extra]).map_err(|why| {
+            Diagnostic::error(&node.loc, format!("this must be known before any host is asked: {why}"))
+                .help("it may use -e and the play's own variables")
+        })
     }
 
     /// Puts the answer to a prompt where it belongs: above the play's `vars`, below its `vars_files`.

@@ -146,8 +146,9 @@ impl Loader {
         }
 
         let settings = self.settings(map);
-        let mut draft = Draft { dir: dir.clone(), names: vars.clone(), ..Draft::default() };
-        let frame = Frame { trail: vec![path.to_path_buf()], ..Frame::default() }.inside(&keywords, LayerKind::Block);
+        let mut draft = Draft { dir: dir.clone(), names: self.names(&dir, &vars), ..Draft::default() };
+        let frame = Frame { trail: vec![path.to_path_buf()], privilege: self.privilege.clone(), ..Frame::default() }
+            .inside(&keywords, LayerKind::Block);
         // Conditions of an import are for tasks and roles, not for handlers.
         let tasks_frame = Frame { when: outer.when.iter().cloned().chain(frame.when.iter().cloned()).collect(), ..frame.clone() };
         let section = |loader: &mut Self, key: &str, draft: &mut Draft| {
@@ -165,6 +166,7 @@ impl Loader {
         let pre = section(self, "pre_tasks", &mut draft);
         role_items.extend(section(self, "tasks", &mut draft));
         let post = section(self, "post_tasks", &mut draft);
+        let privilege = frame.privilege.clone();
         let handler_frame = Frame { handlers: true, ..frame };
         if let Some(list) = get("handlers") {
             handlers.extend(self.items(list, &handler_frame, &mut draft));
@@ -195,13 +197,14 @@ impl Loader {
             serial: settings.serial,
             order: settings.order,
             tags: keywords.tags,
-            privilege: keywords.privilege,
+            privilege,
             remote_user: settings.remote_user,
             port: settings.port,
             connection: settings.connection,
             vars_prompt: settings.prompts,
             dir,
             playbook: path.to_path_buf(),
+            root: outer.trail.first().cloned().unwrap_or_else(|| path.to_path_buf()),
             files: vec![],
             uses_hostvars: false,
             open: draft.open,
@@ -254,7 +257,7 @@ impl Loader {
             let mut found = None;
             let mut name = String::new();
             for choice in choices {
-                let known = Vars(vars.0.iter().chain(&read_so_far.0).cloned().collect());
+                let known = self.names(dir, &Vars(vars.0.iter().chain(&read_so_far.0).cloned().collect()));
                 let Some(text) = self.known_now(choice, "vars_files", &known) else {
                     found = Some(None);
                     break;
@@ -394,7 +397,7 @@ impl Loader {
             };
             let Some(name) = read::name(name, "name", out) else { continue };
             prompts.push(Prompt {
-                prompt: get("prompt").and_then(|n| read::text(n, "prompt", out)).unwrap_or_else(|| name.clone()),
+                text: get("prompt").and_then(|n| read::text(n, "prompt", out)).unwrap_or_else(|| name.clone()),
                 default: get("default").and_then(|n| read::text(n, "default", out)),
                 private: get("private").and_then(|n| read::boolean(n, "private", out)).unwrap_or(true),
                 confirm: get("confirm").and_then(|n| read::boolean(n, "confirm", out)).unwrap_or(false),

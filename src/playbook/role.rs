@@ -64,12 +64,24 @@ pub(crate) struct Wanted {
     pub dynamic: bool,
 }
 
-/// Two uses of a role with equal keys are the same work.
-#[derive(Debug, PartialEq)]
+/// What tells one use of a role from another.
+#[derive(Debug)]
 pub(crate) struct Key {
     path: PathBuf,
     params: serde_json::Value,
     tags: Vec<String>,
+    /// All conditions around it.
+    conditions: Vec<serde_json::Value>,
+}
+
+impl Key {
+    /// Whether `later` is the same work, and cannot run where this one does not.
+    fn covers(&self, later: &Self) -> bool {
+        self.path == later.path
+            && self.params == later.params
+            && self.tags == later.tags
+            && self.conditions.iter().all(|c| later.conditions.contains(c))
+    }
 }
 
 /// What a role gives to a play.
@@ -230,20 +242,24 @@ impl Loader {
 
         let key = Key {
             path: path.clone(),
-            params: serde_json::json!([plain_json(&wanted.params), plain_json(&wanted.keywords.vars), whens(&wanted.keywords)]),
+            params: serde_json::json!([plain_json(&wanted.params), plain_json(&wanted.keywords.vars), whens(&wanted.keywords.when)]),
             tags: wanted.keywords.tags.clone(),
+            conditions: frame.when.iter().map(Node::to_json).collect(),
         };
-        let again = draft.seen.contains(&key);
-        if !again {
-            draft.seen.push(key);
-        }
-        if again && !wanted.allow_duplicates.unwrap_or(meta.allow_duplicates) {
+        if !wanted.allow_duplicates.unwrap_or(meta.allow_duplicates) && draft.seen.iter().any(|k| k.covers(&key)) {
             return Some(compiled);
         }
         let tasks = self.role_list(&path, "tasks", wanted.from.tasks.as_deref(), &wanted.node);
+        let mut left_out = false;
         if let Some((file, list)) = tasks {
             let inner = Frame { trail: vec![file], handlers: false, ..frame.clone() };
-            compiled.items.extend(self.items(&list, &inner, draft));
+            let items = self.items(&list, &inner, draft);
+            left_out = items.is_empty();
+            compiled.items.extend(items);
+        }
+        // A role none of whose tasks are selected has not run.
+        if !left_out {
+            draft.seen.push(key);
         }
         let handlers = self.role_list(&path, "handlers", wanted.from.handlers.as_deref(), &wanted.node);
         if let Some((file, list)) = handlers {
@@ -331,6 +347,6 @@ impl Loader {
     }
 }
 
-fn whens(k: &Keywords) -> serde_json::Value {
-    serde_json::Value::Array(k.when.iter().map(Node::to_json).collect())
+fn whens(when: &[Node]) -> serde_json::Value {
+    serde_json::Value::Array(when.iter().map(Node::to_json).collect())
 }
