@@ -276,6 +276,9 @@ fn inventory(lab: &Lab, state: &LabState) -> String {
     for host in &state.hosts {
         text.push_str(&format!("{} ansible_host={}\n", host.name, host.address));
     }
+    let disks = state.hosts.first().map(|host| host.disks.as_slice()).unwrap_or_default();
+    let disks: Vec<_> = disks.iter().map(|disk| format!("'{disk}'")).collect();
+    text.push_str(&format!("\n[ais:vars]\nais_devices=[{}]\nais_interfaces=['eth0']\n", disks.join(",")));
     text.push_str(&format!(
         "\n[all:vars]\nansible_user=root\nansible_ssh_private_key_file={}\nansible_ssh_common_args='-o UserKnownHostsFile={} -o IdentitiesOnly=yes'\n",
         lab.key().display(),

@@ -1,6 +1,6 @@
 //! Stand-ins for sysctls that are the whole machine's.
 //!
-//! A network namespace has its own `net.*`, more or less: `net.core.rmem_max` and its like are shared. `vm.*`,
+//! A network namespace has its own `net.*`, more or less: `net.core.rmem_max` and `net.ipv4.tcp_mem` are shared. `vm.*`,
 //! `kernel.*` and `fs.*` are always the machine's. A lab must not turn the machine's knobs, but hosts without them
 //! can't be prepared. So a host sees plain files there, with the machine's values of the moment: they take and
 //! remember anything, and nothing comes of it.
@@ -9,7 +9,7 @@ use super::root::bind;
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 /// Where sysctls live.
@@ -17,19 +17,39 @@ const SYS: &str = "/proc/sys";
 /// Folders that are the machine's as a whole.
 const SHARED: [&str; 3] = ["vm", "kernel", "fs"];
 /// Partly a namespace's, partly the machine's.
-const MIXED: &str = "net/core";
+const MIXED: [&str; 2] = ["net/core", "net/ipv4"];
+/// Where the namespace's own part of a mixed folder stands within it.
+const OWN: &str = ".namespace";
 
-/// The machine's own values of `net.core.*`: file name to text.
-pub type MachineValues = BTreeMap<String, Vec<u8>>;
+/// One of the machine's sysctls.
+#[derive(Clone, Debug)]
+pub struct Value {
+    text: Vec<u8>,
+    folder: bool,
+    mode: u32,
+}
 
-/// Reads the machine's `net.core.*`, which a network namespace shows only in part; so before stepping into one.
+/// What the machine has in the mixed folders: folder to names to values.
+pub type MachineValues = BTreeMap<&'static str, BTreeMap<String, Value>>;
+
+/// Reads what a network namespace shows only in part; so before stepping into one.
 pub fn machine_values() -> MachineValues {
-    let Ok(files) = fs::read_dir(Path::new(SYS).join(MIXED)) else { return BTreeMap::new() };
-    files.flatten().filter_map(|file| Some((file.file_name().into_string().ok()?, fs::read(file.path()).unwrap_or_default()))).collect()
+    MIXED.into_iter().map(|folder| (folder, values(&Path::new(SYS).join(folder)))).collect()
+}
+
+fn values(folder: &Path) -> BTreeMap<String, Value> {
+    let Ok(files) = fs::read_dir(folder) else { return BTreeMap::new() };
+    let value = |file: fs::DirEntry| {
+        let meta = file.metadata().ok()?;
+        // Some can only be written (net.ipv4.route.flush).
+        let text = fs::read(file.path()).unwrap_or_default();
+        Some((file.file_name().into_string().ok()?, Value { text, folder: meta.is_dir(), mode: meta.permissions().mode() }))
+    };
+    files.flatten().filter_map(value).collect()
 }
 
 /// Covers the host's view of the machine's sysctls.
-pub fn stand_ins(base: &Path, root: &Path, host: &str, values: &MachineValues) -> io::Result<()> {
+pub fn stand_ins(base: &Path, root: &Path, host: &str, machine: &MachineValues) -> io::Result<()> {
     let sys = root.join("proc/sys");
     for name in SHARED {
         let (from, to) = (sys.join(name), base.join("sysctl").join(name));
@@ -43,17 +63,23 @@ pub fn stand_ins(base: &Path, root: &Path, host: &str, values: &MachineValues) -
         }
         bind(&to, &from)?;
     }
-    let (from, to) = (sys.join(MIXED), base.join("sysctl/net.core"));
-    fs::create_dir_all(&to)?;
-    for (name, value) in values {
-        let (real, file) = (from.join(name), to.join(name));
-        fs::write(&file, value)?;
-        let own = fs::metadata(&real).is_ok_and(|meta| meta.permissions().mode() & 0o200 != 0);
-        if own {
-            bind(&real, &file)?;
+    for (name, values) in machine {
+        let (from, to) = (sys.join(name), base.join("sysctl").join(name));
+        fs::create_dir_all(to.join(OWN))?;
+        bind(&from, &to.join(OWN))?;
+        for (name, value) in values {
+            // The namespace's own, unless it only shows what the machine can set (net.core.rmem_max).
+            let own = fs::metadata(from.join(name))
+                .is_ok_and(|meta| value.folder || meta.permissions().mode() & 0o200 != 0 || value.mode & 0o200 == 0);
+            match own {
+                true => symlink(Path::new(OWN).join(name), to.join(name))?,
+                false if value.folder => {}
+                false => fs::write(to.join(name), &value.text)?,
+            }
         }
+        bind(&to, &from)?;
     }
-    bind(&to, &from)
+    Ok(())
 }
 
 /// Copies a folder of sysctls, as far as they can be read, with their modes.
