@@ -6,11 +6,15 @@ pub mod act;
 pub mod block;
 pub mod change;
 mod changes;
+pub mod clock;
+pub mod identity;
 mod overlay;
 pub mod probe;
 mod real;
+mod rights;
 pub mod view;
 
+pub use changes::{normalise, split_words, sysctl_path};
 pub use overlay::{Blank, Overlay};
 pub use real::{PROGRAM_FOLDERS, RealHost};
 

@@ -4,6 +4,7 @@
 //! component by component, through predicted and real links alike; keys are paths without links in them.
 
 use super::real::{PROGRAM_FOLDERS, absolute};
+use super::rights::permits;
 use super::{FileKind, Mount, Probe, Stat, UnitState, View, ViewError};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
@@ -226,7 +227,7 @@ impl<'a> Overlay<'a> {
     /// Nothing at `path` any more (a link itself goes, not what it points to), nor below it.
     pub fn remove(&mut self, path: impl AsRef<Path>) {
         let place = self.place(path.as_ref(), false);
-        self.unlink(&place);
+        self.unlink_tree(&place);
         self.forget(&place.path);
         self.names.insert(place.path, Name::Gone);
     }
@@ -328,8 +329,13 @@ impl<'a> Overlay<'a> {
     }
 
     /// A new node at `path`, with directories above it.
-    fn put(&mut self, path: PathBuf, node: Node) {
+    fn put(&mut self, path: PathBuf, mut node: Node) {
         self.parents(&path);
+        if node.stat.dev == 0
+            && let Some(Ok(Some(folder))) = path.parent().map(|p| self.stat(p, true))
+        {
+            node.stat.dev = folder.dev;
+        }
         self.names.insert(path, Name::Node(self.nodes.len()));
         self.nodes.push(node);
     }
@@ -364,6 +370,17 @@ impl<'a> Overlay<'a> {
         };
         if several && let Some(node) = self.node(place).and_then(|i| self.nodes.get_mut(i)) {
             node.stat.nlink -= 1;
+        }
+    }
+
+    /// As `unlink`, for all files below too.
+    fn unlink_tree(&mut self, place: &Place) {
+        if self.kind(&place.found) != Some(FileKind::Directory) {
+            return self.unlink(place);
+        }
+        for name in self.list(&place.path).unwrap_or_default() {
+            let child = self.place(&place.path.join(name), false);
+            self.unlink_tree(&child);
         }
     }
 
@@ -413,12 +430,6 @@ impl<'a> Overlay<'a> {
         let mut trail = vec![root];
         let mut links = 0;
         while let Some(name) = todo.pop() {
-            if name == ".." {
-                if trail.len() > 1 {
-                    trail.pop();
-                }
-                continue;
-            }
             let Some(here) = trail.last() else { break };
             let child = here.path.join(&name);
             let nothing = |child: PathBuf, todo: &[OsString]| {
@@ -432,6 +443,13 @@ impl<'a> Overlay<'a> {
                 }
                 Some(FileKind::Directory) => {}
                 _ => return nothing(child, &todo),
+            }
+            self.permitted(&here.found, 0o1, "look at", &child)?;
+            if name == ".." {
+                if trail.len() > 1 {
+                    trail.pop();
+                }
+                continue;
             }
             if let Found::Node(i) = &here.found
                 && let Some(Body::Unknown(why)) = self.nodes.get(*i).map(|n| &n.body)
@@ -479,6 +497,16 @@ impl<'a> Overlay<'a> {
         }
     }
 
+    /// Fails where the process has no such right to what is predicted; what is below looks after itself.
+    fn permitted(&self, found: &Found, bits: u32, what: &str, path: &Path) -> Result<(), ViewError> {
+        match found {
+            Found::Node(i) if self.nodes.get(*i).is_some_and(|n| !permits(self.base, &n.stat, bits)) => {
+                Err(ViewError::Failed(format!("cannot {what} {}: permission denied", path.display())))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn link_target(&self, place: &Place) -> Result<PathBuf, ViewError> {
         match &place.found {
             Found::Node(i) => match self.nodes.get(*i).map(|n| &n.body) {
@@ -504,6 +532,7 @@ impl View for Overlay<'_> {
         if self.stale(&place.path) {
             return Err(ViewError::Unknown("mounts change before this".into()));
         }
+        self.permitted(&place.found, 0o4, "read", path)?;
         match &place.found {
             Found::Nothing => Err(ViewError::NotFound(path.to_owned())),
             Found::Unknown(why) => Err(ViewError::Unknown(why.clone())),
@@ -543,6 +572,7 @@ impl View for Overlay<'_> {
 
     fn list(&self, path: &Path) -> Result<Vec<String>, ViewError> {
         let place = self.walk(path, true)?;
+        self.permitted(&place.found, 0o4, "list", path)?;
         let mut names: BTreeSet<String> = match (&place.found, self.kind(&place.found)) {
             (Found::Nothing, _) => return Err(ViewError::NotFound(path.to_owned())),
             (Found::Unknown(why), _) => return Err(ViewError::Unknown(why.clone())),
@@ -603,6 +633,10 @@ impl View for Overlay<'_> {
                 None => Ok(vec![]),
             },
         }
+    }
+
+    fn has_rights(&self) -> bool {
+        self.base.has_rights()
     }
 
     fn program(&self, name: &str) -> Option<PathBuf> {

@@ -136,6 +136,10 @@ impl View for RealHost {
         xattrs_of(path).map_err(|e| failed("read the extended attributes of", path, &e))
     }
 
+    fn has_rights(&self) -> bool {
+        true
+    }
+
     fn program(&self, name: &str) -> Option<PathBuf> {
         if name.is_empty() {
             return None;

@@ -142,6 +142,11 @@ pub trait View {
     /// Where the program `name` is in the standard search path; `None`: not installed.
     fn program(&self, name: &str) -> Option<PathBuf>;
 
+    /// Whether looks are limited by the rights of the process, so that predictions are too. A made-up host has no such limits.
+    fn has_rights(&self) -> bool {
+        false
+    }
+
     /// The content as text. Bytes that are not UTF-8 are an error naming the file.
     fn read_text(&self, path: &Path) -> Result<String, ViewError> {
         String::from_utf8(self.read(path)?).map_err(|_| ViewError::Failed(format!("{} is not UTF-8 text", path.display())))

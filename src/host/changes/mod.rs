@@ -1,5 +1,17 @@
 //! What the changes do, a file a change (or a few that belong together).
 
+mod attributes;
+mod file;
+mod kernel;
 pub(crate) mod mkfs;
 pub(crate) mod mount;
-mod rest;
+mod run;
+mod spot;
+mod temp;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod unit;
+
+pub use kernel::{normalise, sysctl_path};
+pub use run::split_words;

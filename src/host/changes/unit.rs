@@ -1,0 +1,255 @@
+//! systemd units.
+
+use super::run::{Captured, capture};
+use crate::host::act::Act;
+use crate::host::change::{UnitAction, UnitChange};
+use crate::host::real::words;
+use crate::host::{Change, ChangeError, Outcome, Overlay, UnitState, View};
+use serde_json::json;
+
+impl UnitAction {
+    /// systemctl's word for it.
+    fn verb(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Restart => "restart",
+            Self::Reload => "reload",
+            Self::Enable => "enable",
+            Self::Disable => "disable",
+            Self::Mask => "mask",
+            Self::Unmask => "unmask",
+            Self::DaemonReload => "daemon-reload",
+        }
+    }
+}
+
+fn property<'s>(state: &'s UnitState, name: &str) -> &'s str {
+    state.properties.iter().find(|(k, _)| k == name).map(|(_, v)| v.as_str()).unwrap_or_default()
+}
+
+fn is_active(state: &UnitState) -> bool {
+    matches!(state.active.as_str(), "active" | "reloading" | "refreshing" | "activating")
+}
+
+/// A service that does its work and ends: after a start it is not active.
+fn ends_by_itself(state: &UnitState) -> bool {
+    property(state, "Type") == "oneshot" && property(state, "RemainAfterExit") != "yes"
+}
+
+/// Whether systemd would start it at boot, or has nothing to enable in it.
+fn is_enabled(state: &UnitState) -> bool {
+    !matches!(state.file.as_str(), "" | "disabled" | "masked" | "masked-runtime" | "bad")
+}
+
+fn is_masked(state: &UnitState) -> bool {
+    state.load == "masked" || state.file.starts_with("masked")
+}
+
+impl UnitChange {
+    fn error(&self, why: &str) -> ChangeError {
+        ChangeError::new(format!("cannot {} {}: {why}", self.action.verb(), self.unit))
+    }
+
+    /// What is known to fail before systemd is asked.
+    fn check(&self, state: &UnitState) -> Result<(), ChangeError> {
+        use UnitAction::{Disable, Enable, Reload, Restart, Start};
+        let wants_file = matches!(self.action, Start | Restart | Reload | Enable | Disable);
+        if wants_file && state.load == "not-found" {
+            return Err(self.error("this host has no such unit"));
+        }
+        if matches!(self.action, Start | Restart | Enable) && is_masked(state) {
+            return Err(self.error("it is masked; unmask it first (`masked: false`)"));
+        }
+        if matches!(self.action, Start | Restart) && matches!(state.load.as_str(), "error" | "bad-setting") {
+            return Err(self.error(&format!("systemd can't load it ({})", state.load)));
+        }
+        Ok(())
+    }
+
+    fn run(&self) -> Result<Captured, ChangeError> {
+        let mut argv = vec!["systemctl".to_owned(), "--no-pager".into(), "--no-ask-password".into(), self.action.verb().into()];
+        if self.action != UnitAction::DaemonReload {
+            argv.extend(["--".to_owned(), self.unit.clone()]);
+        }
+        let environment = [("LC_ALL".to_owned(), "C".to_owned())];
+        capture(&argv, None, None, &environment).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => self.error("this host has no systemd (`systemctl` is not installed)"),
+            _ => self.error(&format!("systemctl can't be run: {}", words(&e))),
+        })
+    }
+}
+
+impl Act for UnitChange {
+    fn describe(&self) -> String {
+        match self.action {
+            UnitAction::DaemonReload => "make systemd read its unit files again".into(),
+            action => format!("{} {}", action.verb(), self.unit),
+        }
+    }
+
+    fn predict(&self, overlay: &mut Overlay<'_>) -> Result<Outcome, ChangeError> {
+        if self.action == UnitAction::DaemonReload {
+            return Ok(Outcome::default());
+        }
+        let mut state = overlay.unit(&self.unit)?;
+        self.check(&state)?;
+        let set = |state: &mut UnitState, active: &str, sub: &str| {
+            state.active = active.into();
+            state.sub = sub.into();
+        };
+        match self.action {
+            UnitAction::Start | UnitAction::Restart if ends_by_itself(&state) => set(&mut state, "inactive", "dead"),
+            UnitAction::Start if is_active(&state) => {}
+            UnitAction::Start | UnitAction::Restart => {
+                let sub = match (self.unit.rsplit_once('.').map(|(_, s)| s), property(&state, "Type")) {
+                    (Some("timer"), _) => "waiting",
+                    (Some("socket"), _) => "listening",
+                    (Some("mount"), _) => "mounted",
+                    (Some("target" | "slice"), _) => "active",
+                    (_, "oneshot") => "exited",
+                    _ => "running",
+                };
+                set(&mut state, "active", sub);
+            }
+            UnitAction::Stop => set(&mut state, "inactive", "dead"),
+            UnitAction::Reload if !is_active(&state) => return Err(self.error("it is not active")),
+            UnitAction::Enable if matches!(state.file.as_str(), "" | "disabled") => state.file = "enabled".into(),
+            UnitAction::Disable if state.file.starts_with("enabled") => state.file = "disabled".into(),
+            UnitAction::Mask => {
+                state.file = "masked".into();
+                state.load = "masked".into();
+            }
+            UnitAction::Unmask if is_masked(&state) => {
+                // The file that was hidden shows only after it is unmasked; a disabled unit is the usual one.
+                state.file = "disabled".into();
+                state.load = "loaded".into();
+            }
+            _ => {}
+        }
+        let (active, sub, load, file) = (state.active.clone(), state.sub.clone(), state.load.clone(), state.file.clone());
+        for (name, value) in &mut state.properties {
+            match name.as_str() {
+                "ActiveState" => value.clone_from(&active),
+                "SubState" => value.clone_from(&sub),
+                "LoadState" => value.clone_from(&load),
+                "UnitFileState" => value.clone_from(&file),
+                _ => {}
+            }
+        }
+        overlay.set_unit(&self.unit, state);
+        Ok(Outcome::default())
+    }
+
+    fn perform(&self) -> Result<Outcome, ChangeError> {
+        let output = self.run()?;
+        if output.rc == 0 {
+            return Ok(Outcome::default());
+        }
+        let said = output.stderr.lines().map(str::trim).filter(|l| !l.is_empty()).collect::<Vec<_>>().join("; ");
+        let mut e = match self.action {
+            UnitAction::DaemonReload => ChangeError::new(format!("systemd could not read its unit files again: {said}")),
+            UnitAction::Start | UnitAction::Restart | UnitAction::Reload => {
+                self.error(&format!("{said} (on the host: journalctl -u {} -n 50)", self.unit))
+            }
+            _ => self.error(&said),
+        };
+        e.fields.insert("rc".into(), json!(output.rc));
+        e.fields.insert("stderr".into(), json!(output.stderr));
+        Err(e)
+    }
+
+    fn verify(&self, view: &dyn View) -> Result<(), ChangeError> {
+        if self.action == UnitAction::DaemonReload {
+            return Ok(());
+        }
+        let state = view.unit(&self.unit)?;
+        let active = format!("{} ({})", state.active, state.sub);
+        let wrong = |expected: &str, found: &str| Err(ChangeError::new(format!("{} should be {expected} now, but is {found}", self.unit)));
+        match self.action {
+            UnitAction::Start | UnitAction::Restart | UnitAction::Reload => {
+                let done = state.active == "inactive" && ends_by_itself(&state) && matches!(property(&state, "Result"), "" | "success");
+                if is_active(&state) || done { Ok(()) } else { wrong("active", &active) }
+            }
+            UnitAction::Stop if is_active(&state) => wrong("stopped", &active),
+            UnitAction::Enable if !is_enabled(&state) => wrong("enabled", &state.file),
+            UnitAction::Disable if state.file.starts_with("enabled") => wrong("disabled", &state.file),
+            UnitAction::Mask if !is_masked(&state) => wrong("masked", &state.file),
+            UnitAction::Unmask if is_masked(&state) => wrong("unmasked", &state.file),
+            _ => Ok(()),
+        }
+    }
+
+    fn undo(&self, before: &dyn View) -> Result<Vec<Change>, String> {
+        if self.action == UnitAction::DaemonReload {
+            return Ok(vec![]);
+        }
+        let state = before.unit(&self.unit).map_err(|e| e.to_string())?;
+        let back = |action: UnitAction| vec![Change::Unit(UnitChange { unit: self.unit.clone(), action })];
+        Ok(match self.action {
+            UnitAction::Start | UnitAction::Restart if !is_active(&state) => back(UnitAction::Stop),
+            UnitAction::Stop if is_active(&state) => back(UnitAction::Start),
+            UnitAction::Enable if matches!(state.file.as_str(), "" | "disabled") => back(UnitAction::Disable),
+            UnitAction::Disable if state.file.starts_with("enabled") => back(UnitAction::Enable),
+            UnitAction::Mask if !is_masked(&state) => back(UnitAction::Unmask),
+            UnitAction::Unmask if is_masked(&state) => back(UnitAction::Mask),
+            _ => vec![],
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::Blank;
+
+    fn unit(action: UnitAction) -> UnitChange {
+        UnitChange { unit: "x.service".into(), action }
+    }
+
+    fn state(active: &str, file: &str, kind: &str) -> UnitState {
+        UnitState {
+            load: "loaded".into(),
+            active: active.into(),
+            sub: "dead".into(),
+            file: file.into(),
+            properties: vec![("Type".into(), kind.into()), ("ActiveState".into(), active.into())],
+        }
+    }
+
+    #[test]
+    fn predictions_satisfy_their_own_check_and_undo_brings_back() {
+        use UnitAction::{Disable, Enable, Mask, Restart, Start, Stop, Unmask};
+        for (before, action) in [
+            (state("inactive", "disabled", "simple"), Start),
+            (state("inactive", "disabled", "oneshot"), Start),
+            (state("active", "enabled", "notify"), Stop),
+            (state("failed", "enabled", "notify"), Restart),
+            (state("inactive", "disabled", "simple"), Enable),
+            (state("active", "enabled", "simple"), Disable),
+            (state("inactive", "disabled", "simple"), Mask),
+            (UnitState { load: "masked".into(), ..state("inactive", "masked", "simple") }, Unmask),
+        ] {
+            let mut over = Overlay::new(&Blank);
+            over.set_unit("x", before.clone());
+            let undo = unit(action).undo(&over).unwrap();
+            unit(action).predict(&mut over).unwrap();
+            unit(action).verify(&over).unwrap_or_else(|e| panic!("{action:?} of {before:?}: {e}"));
+            for change in undo {
+                change.predict(&mut over).unwrap();
+            }
+            let after = over.unit("x").unwrap();
+            assert_eq!((is_active(&after), &after.file), (is_active(&before), &before.file), "{action:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_work_is_predicted_to_fail() {
+        let mut over = Overlay::new(&Blank);
+        assert!(unit(UnitAction::Start).predict(&mut over).unwrap_err().message.contains("no such unit"));
+        over.set_unit("x", UnitState { load: "masked".into(), ..state("inactive", "masked", "simple") });
+        assert!(unit(UnitAction::Start).predict(&mut over).unwrap_err().message.contains("masked"));
+        over.set_unit("x", state("failed", "enabled", "simple"));
+        assert!(unit(UnitAction::Start).verify(&over).unwrap_err().message.contains("should be active now, but is failed"));
+    }
+}
