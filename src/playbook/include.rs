@@ -137,6 +137,8 @@ impl Loader {
         // What comes with the include is its own: roles and handlers met here go into the answer.
         let roles = std::mem::take(&mut draft.roles);
         let handlers = std::mem::take(&mut draft.handlers);
+        // The include may be skipped: no role in it counts as run for what comes later.
+        let seen = draft.seen.clone();
         let items = match context.kind {
             IncludeKind::Tasks => self.included_tasks(context, name, draft),
             IncludeKind::Role => self.role(&self.wanted(context, name), &context.frame, draft).map(|compiled| {
@@ -144,6 +146,7 @@ impl Loader {
                 compiled.items
             }),
         };
+        draft.seen = seen;
         let roles = std::mem::replace(&mut draft.roles, roles);
         let handlers = std::mem::replace(&mut draft.handlers, handlers);
         items.map(|items| Included { items, handlers, roles })

@@ -154,6 +154,8 @@ impl Loader {
         let section = |loader: &mut Self, key: &str, draft: &mut Draft| {
             get(key).map(|list| loader.items(list, &tasks_frame, draft)).unwrap_or_default()
         };
+        // In the order they run, as a role that has run is left out later.
+        let pre = section(self, "pre_tasks", &mut draft);
         let mut role_items = vec![];
         let mut handlers: Vec<Item> = vec![];
         for entry in get("roles").map(|n| read::list(n, "`roles`", &mut self.out).to_vec()).unwrap_or_default() {
@@ -163,7 +165,6 @@ impl Loader {
                 handlers.extend(compiled.handlers);
             }
         }
-        let pre = section(self, "pre_tasks", &mut draft);
         role_items.extend(section(self, "tasks", &mut draft));
         let post = section(self, "post_tasks", &mut draft);
         let privilege = frame.privilege.clone();

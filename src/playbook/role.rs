@@ -58,18 +58,21 @@ pub(crate) struct Wanted {
     pub from: From,
     /// See `play::Role::public`.
     pub public: bool,
-    /// Run again although the same role with the same parameters has run (`None`: as its meta says).
+    /// Brought by a task: run again although the same role with the same parameters has run (`None`: brought by a
+    /// play or role, and as its meta says).
     pub allow_duplicates: Option<bool>,
     /// Included on the host: a circle may end by a condition.
     pub dynamic: bool,
 }
 
 /// What tells one use of a role from another.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Key {
     path: PathBuf,
     params: serde_json::Value,
     tags: Vec<String>,
+    /// Brought by a task: Ansible takes that for other work than the same role brought by a play or role.
+    imported: bool,
     /// All conditions around it.
     conditions: Vec<serde_json::Value>,
 }
@@ -80,6 +83,7 @@ impl Key {
         self.path == later.path
             && self.params == later.params
             && self.tags == later.tags
+            && self.imported == later.imported
             && self.conditions.iter().all(|c| later.conditions.contains(c))
     }
 }
@@ -244,6 +248,7 @@ impl Loader {
             path: path.clone(),
             params: serde_json::json!([plain_json(&wanted.params), plain_json(&wanted.keywords.vars), whens(&wanted.keywords.when)]),
             tags: wanted.keywords.tags.clone(),
+            imported: wanted.allow_duplicates.is_some(),
             conditions: frame.when.iter().map(Node::to_json).collect(),
         };
         if !wanted.allow_duplicates.unwrap_or(meta.allow_duplicates) && draft.seen.iter().any(|k| k.covers(&key)) {
