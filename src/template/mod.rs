@@ -1,7 +1,24 @@
 //! Jinja as Ansible uses it: environment, filters, tests, lookups, and lazily rendered variables.
 
+#[cfg(feature = "controller")]
+mod check;
+mod convert;
+mod engine;
 mod error;
+mod filters;
+mod functions;
+mod ghost;
+mod lookups;
 mod scope;
+mod tests;
+mod time;
+#[cfg(test)]
+mod unit;
 
+#[cfg(feature = "controller")]
+pub use check::{check, referenced};
+pub use engine::{Engine, OMIT};
 pub use error::TemplateError;
+pub use filters::regex;
+pub use lookups::Lookups;
 pub use scope::{Scope, UNKNOWN, Var, unknown};

@@ -1,0 +1,142 @@
+//! Filters over text and paths.
+
+use super::{Call, DataFilter};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::{Value as Json, json};
+use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
+
+pub const FILTERS: &[(&str, DataFilter)] = &[
+    ("string", |c| Ok(Json::String(python(c.value())))),
+    ("b64encode", |c| Ok(Json::String(STANDARD.encode(python(c.value()))))),
+    ("b64decode", |c| {
+        let bytes = STANDARD.decode(python(c.value()).trim()).map_err(|e| format!("not base64: {e}"))?;
+        String::from_utf8(bytes).map(Json::String).map_err(|_| "the decoded bytes are not UTF-8 text".into())
+    }),
+    ("basename", |c| Ok(json!(python(c.value()).rsplit('/').next().unwrap_or_default()))),
+    ("dirname", |c| Ok(json!(dirname(&python(c.value()))))),
+    ("expanduser", |c| {
+        let text = python(c.value());
+        if text.starts_with('~') {
+            Err("`~` means another folder for each user: the modules expand it themselves".into())
+        } else {
+            Ok(json!(text))
+        }
+    }),
+    ("splitext", |c| {
+        let text = python(c.value());
+        let name = text.rsplit('/').next().unwrap_or_default();
+        let dot = name.trim_start_matches('.').rfind('.').map(|i| text.len() - name.trim_start_matches('.').len() + i);
+        Ok(dot.map_or_else(|| json!([text, ""]), |i| json!([&text[..i], &text[i..]])))
+    }),
+    ("relpath", relpath),
+    ("path_join", |c| {
+        let parts: Vec<String> = match c.value() {
+            Json::Array(items) => items.iter().map(python).collect(),
+            other => vec![python(other)],
+        };
+        let mut path = String::new();
+        for part in parts {
+            if part.starts_with('/') || path.is_empty() {
+                path = part;
+            } else {
+                if !path.ends_with('/') {
+                    path.push('/');
+                }
+                path.push_str(&part);
+            }
+        }
+        Ok(json!(path))
+    }),
+    ("quote", |c| Ok(json!(quote(&python(c.value()))))),
+    ("hash", |c| hash(c.str(0, "hashtype").unwrap_or("sha1"), &python(c.value()))),
+    ("comment", |c| {
+        let style = c.str(0, "style").unwrap_or("plain");
+        let prefix = match style {
+            "plain" => "# ",
+            "erlang" => "% ",
+            "c" => "// ",
+            other => return Err(format!("the style `{other}` is not supported; there are plain, erlang and c")),
+        };
+        let mark = c.str(usize::MAX - 1, "decoration").unwrap_or(prefix).to_owned();
+        let lines: Vec<String> = python(c.value()).lines().map(|l| format!("{mark}{l}").trim_end().to_owned()).collect();
+        let edge = mark.trim_end();
+        Ok(json!(format!("{edge}\n{}\n{edge}", lines.join("\n"))))
+    }),
+    ("strftime", |c| {
+        let seconds = match c.arg(0, "second") {
+            Some(Json::Number(n)) => n.as_f64().unwrap_or(0.0) as i64,
+            Some(Json::String(s)) => s.trim().parse::<f64>().map_err(|_| format!("`{s}` is not a number of seconds"))? as i64,
+            _ => std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map(|d| d.as_secs() as i64).unwrap_or(0),
+        };
+        let _utc = c.flag(1, "utc");
+        Ok(json!(super::super::time::strftime(&python(c.value()), seconds)))
+    }),
+];
+
+/// A value as Python's `str()` prints it.
+pub fn python(value: &Json) -> String {
+    fn repr(value: &Json) -> String {
+        match value {
+            Json::String(s) if s.contains('\'') && !s.contains('"') => format!("\"{s}\""),
+            Json::String(s) => format!("'{}'", s.replace('\\', "\\\\").replace('\'', "\\'").replace('\n', "\\n").replace('\t', "\\t")),
+            other => python(other),
+        }
+    }
+    match value {
+        Json::Null => "None".into(),
+        Json::Bool(true) => "True".into(),
+        Json::Bool(false) => "False".into(),
+        Json::Number(n) => match (n.as_i64(), n.as_f64()) {
+            (None, Some(x)) if x.fract() == 0.0 && x.abs() < 1e16 => format!("{x:.1}"),
+            _ => n.to_string(),
+        },
+        Json::String(s) => s.clone(),
+        Json::Array(items) => format!("[{}]", items.iter().map(repr).collect::<Vec<_>>().join(", ")),
+        Json::Object(map) => format!(
+            "{{{}}}",
+            map.iter().map(|(k, v)| format!("{}: {}", repr(&Json::from(k.as_str())), repr(v))).collect::<Vec<_>>().join(", ")
+        ),
+    }
+}
+
+fn dirname(path: &str) -> String {
+    match path.rfind('/') {
+        None => String::new(),
+        Some(i) => {
+            let head = &path[..=i];
+            let trimmed = head.trim_end_matches('/');
+            if trimmed.is_empty() { head.to_owned() } else { trimmed.to_owned() }
+        }
+    }
+}
+
+fn relpath(c: &Call) -> Result<Json, String> {
+    let start = c.str(0, "start").ok_or("a start folder is needed")?;
+    let path = python(c.value());
+    if !path.starts_with('/') || !start.starts_with('/') {
+        return Err("both paths must be absolute".into());
+    }
+    let parts = |p: &str| -> Vec<String> { p.split('/').filter(|s| !s.is_empty() && *s != ".").map(str::to_owned).collect() };
+    let (path, start) = (parts(&path), parts(start));
+    let common = path.iter().zip(&start).take_while(|(a, b)| a == b).count();
+    let mut out: Vec<String> = vec!["..".to_owned(); start.len() - common];
+    out.extend(path[common..].iter().cloned());
+    Ok(json!(if out.is_empty() { ".".to_owned() } else { out.join("/") }))
+}
+
+/// A text quoted for the shell, as Python's `shlex.quote`.
+fn quote(text: &str) -> String {
+    let safe = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "@%+=:,./-_".contains(c));
+    if safe { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\"'\"'")) }
+}
+
+fn hash(kind: &str, text: &str) -> Result<Json, String> {
+    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    Ok(json!(match kind {
+        "sha224" => hex(&Sha224::digest(text)),
+        "sha256" => hex(&Sha256::digest(text)),
+        "sha384" => hex(&Sha384::digest(text)),
+        "sha512" => hex(&Sha512::digest(text)),
+        other => return Err(format!("`{other}` is not supported; there are sha224, sha256, sha384 and sha512")),
+    }))
+}

@@ -1,0 +1,46 @@
+//! What templates may ask of the world outside: `lookup('env', …)`, other templates.
+
+use serde_json::Value as Json;
+
+/// Answers `lookup`/`query`, and `{% include %}`.
+pub trait Lookups: Send + Sync {
+    /// The results of the lookup plugin `name` for these terms; `Err` says why there are none.
+    fn lookup(&self, name: &str, terms: &[Json], options: &serde_json::Map<String, Json>) -> Result<Vec<Json>, String>;
+    /// The text of the template `name` that another one includes, imports or extends.
+    fn template_source(&self, name: &str) -> Result<Option<String>, String>;
+}
+
+/// Lookup plugins that work, for the check before a run.
+pub const KNOWN: &[&str] = &["dict", "items", "list", "vars"];
+
+/// Lookups that need nothing from outside.
+#[derive(Debug)]
+pub struct Builtin;
+
+impl Lookups for Builtin {
+    fn lookup(&self, name: &str, terms: &[Json], _options: &serde_json::Map<String, Json>) -> Result<Vec<Json>, String> {
+        match name {
+            "items" => Ok(terms
+                .iter()
+                .flat_map(|t| match t {
+                    Json::Array(items) => items.clone(),
+                    other => vec![other.clone()],
+                })
+                .collect()),
+            "list" => Ok(terms.to_vec()),
+            "dict" => terms
+                .iter()
+                .map(|t| match t {
+                    Json::Object(map) => Ok(map.iter().map(|(k, v)| serde_json::json!({"key": k, "value": v})).collect::<Vec<_>>()),
+                    other => Err(format!("the dict lookup takes mappings, not {other}")),
+                })
+                .collect::<Result<Vec<_>, _>>()
+                .map(|all| all.into_iter().flatten().collect()),
+            other => Err(format!("the lookup `{other}` is not supported; there are: {}", KNOWN.join(", "))),
+        }
+    }
+
+    fn template_source(&self, _name: &str) -> Result<Option<String>, String> {
+        Ok(None)
+    }
+}
