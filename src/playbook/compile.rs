@@ -80,6 +80,7 @@ impl Loader {
         let Some(call) = call else {
             Keywords::read(map, &mut self.out);
             loops::read(map, &mut self.out);
+            draft.handler_wrong |= frame.handlers;
             return vec![];
         };
         if !frame.handlers

@@ -48,6 +48,8 @@ pub(crate) struct Draft {
     pub notified: Vec<Node>,
     /// A dynamic include could not be answered yet.
     pub open: bool,
+    /// A handler was left out because something is wrong with it.
+    pub handler_wrong: bool,
     /// Modules' names as written, by task id.
     pub written: HashMap<u32, String>,
 }

@@ -1,15 +1,16 @@
 //! Every name a task notifies must be answered by a handler.
 
 use super::loader::Draft;
-use super::read;
+use super::read::{is_template, listing};
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::play::{Item, Play, Task};
 use std::collections::BTreeSet;
 
 /// Reports names that no handler of the play answers to.
 pub(crate) fn check(play: &Play, draft: &Draft, out: &mut Diagnostics) {
-    // Handlers may still come with an include whose name only a host knows.
-    if draft.open {
+    // Handlers may still come with an include whose name only a host knows; and what is wrong with a handler
+    // has been said.
+    if draft.open || draft.handler_wrong {
         return;
     }
     let role_name = |id: u32| {
@@ -24,7 +25,7 @@ pub(crate) fn check(play: &Play, draft: &Draft, out: &mut Diagnostics) {
     let mut see = |task: &Task| {
         names.extend(task.listen.iter().cloned());
         if let Some(name) = &task.name {
-            rendered |= read::is_template(name);
+            rendered |= is_template(name);
             let name = name.key_text();
             if let Some(role) = task.role.and_then(role_name) {
                 names.insert(format!("{role} : {name}"));
@@ -48,8 +49,10 @@ pub(crate) fn check(play: &Play, draft: &Draft, out: &mut Diagnostics) {
             Diagnostic::error(&node.loc, format!("no handler answers to `{name}`")).nearest(&name, names.iter().map(String::as_str));
         if names.is_empty() {
             d = d.help("the play has no handlers");
-        } else if names.len() <= 20 {
-            d = d.help(format!("handlers: {}", names.iter().map(String::as_str).collect::<Vec<_>>().join(", ")));
+        } else {
+            // A handler of a role answers to two names; one is enough here.
+            let short: Vec<&str> = names.iter().map(String::as_str).filter(|n| !n.contains(" : ")).collect();
+            d = listing(d, "handlers", &short);
         }
         out.push(d);
     }

@@ -185,7 +185,7 @@ impl Loader {
         if wanted.name.matches('.').count() == 2 {
             d = d.help("roles of collections are not supported yet: put its folder into roles/");
         }
-        self.out.push(d.help(format!("looked for {}", files::list(&places))));
+        self.out.push(d.help(format!("looked for {}", files::list(&places))).help("other folders of roles: ANSIBLE_ROLES_PATH=DIR:DIR"));
         None
     }
 
@@ -193,8 +193,7 @@ impl Loader {
     pub(crate) fn role(&mut self, wanted: &Wanted, frame: &Frame, draft: &mut Draft) -> Option<Compiled> {
         let beside = frame.role.as_ref().map(|r| r.path.clone());
         let path = self.role_folder(wanted, draft, beside.as_deref())?;
-        let name = path.file_name().filter(|_| Path::new(&wanted.name).is_absolute() || wanted.name.contains('/'));
-        let name = name.map_or_else(|| wanted.name.clone(), |n| n.to_string_lossy().into_owned());
+        let name = wanted.name.clone();
         let parents: Vec<Arc<RoleInstance>> = frame.role.iter().flat_map(|r| r.parents.iter().cloned().chain([r.clone()])).collect();
         // A role may import its own other task files, and an include may stop by a condition.
         let circles = parents.iter().filter(|p| p.path == path).count();
