@@ -3,7 +3,7 @@
 use super::notify::each;
 use super::read;
 use super::{PlaySource, StaticFile, words};
-use crate::diag::{Diagnostic, Diagnostics};
+use crate::diag::{Diagnostic, Diagnostics, Loc};
 use crate::play::{Action, Include, Item, Privilege, Task};
 use crate::yaml::{self, Node, Value};
 use std::collections::BTreeSet;
@@ -47,7 +47,7 @@ pub(crate) fn look(source: &mut PlaySource, out: &mut Diagnostics) {
             let Some((_, keys, subfolder)) = FILES.iter().find(|(module, ..)| module == name) else { return };
             let file = static_file(task, args, keys, subfolder, out);
             match (name.as_str(), &file) {
-                ("template", Some(file)) => reach.see_template(file),
+                ("template", Some(file)) => reach.see_template(file, out),
                 ("include_vars", Some(file)) => reach.see_vars(file, out),
                 // Which file it is, only the host's run will tell.
                 ("include_vars", None) => reach.all = true,
@@ -94,11 +94,16 @@ impl Reach {
             (text.contains("lookup") || text.contains("query") || text.contains("q(")) && (mentions("vars") || mentions("varnames"));
     }
 
-    fn see_template(&mut self, file: &StaticFile) {
+    /// A template's file: what it reads, and what is wrong in it.
+    fn see_template(&mut self, file: &StaticFile, out: &mut Diagnostics) {
         let small = std::fs::metadata(&file.path).is_ok_and(|m| m.len() <= LARGEST);
         match small.then(|| std::fs::read_to_string(&file.path).ok()).flatten() {
             Some(content) => {
                 self.see_text(&content, false);
+                // Its first line may be settings, which are read on the host.
+                let body = if content.starts_with("#jinja2:") { content.split_once('\n').map_or("", |(_, body)| body) } else { &content };
+                let loc = Loc::new(file.path.display().to_string(), 0, 0);
+                super::texts::template(&Node::text(body, loc), out);
                 // Another template may be brought in by name.
                 self.all |= ["{% include", "{%- include", "{% import", "{%- import", "{% from", "{%- from", "{% extends", "{%- extends"]
                     .iter()
