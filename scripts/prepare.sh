@@ -1,0 +1,77 @@
+# shellcheck shell=bash
+# What the scripts beside this one need before they begin; they source it and call the functions.
+
+heading() { printf '\n\033[1m== %s\033[0m\n' "$*" | { if [ -t 1 ]; then cat; else sed 's/\x1b\[[0-9]*m//g'; fi; }; }
+die() { printf '%s\n' "$@" >&2; exit 1; }
+
+# To build; then to make lab hosts and work on them.
+PACKAGES="build-essential pkg-config libssl-dev zlib1g-dev ca-certificates
+          iproute2 openssh-server openssh-client sudo xfsprogs e2fsprogs fdisk util-linux mount procps kmod"
+
+need_root() {
+    [ "$(id -u)" = 0 ] || die "$0 needs root: it makes test hosts of namespaces, loop devices and links." "Run: sudo $0"
+}
+
+# Installs Debian packages that are missing, by name.
+install_packages() {
+    command -v apt-get >/dev/null || die "No apt-get here. Install what these Debian packages hold, then run the steps of $0 by hand:" "  $PACKAGES"
+    local package missing=()
+    for package in $PACKAGES "$@"; do
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
+    done
+    if [ ${#missing[@]} = 0 ]; then
+        echo "Debian packages: all there"
+        return
+    fi
+    echo "apt-get install ${missing[*]}"
+    apt-get -qq update
+    # RUNLEVEL=1 keeps packages from starting services: the lab runs its own sshd, and this machine shall not get one.
+    RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null
+    case " ${missing[*]} " in
+    *" openssh-server "*)
+        if command -v systemctl >/dev/null && systemctl disable ssh.service ssh.socket >/dev/null 2>&1; then
+            echo "This machine's own SSH server stays off; to have it: systemctl enable --now ssh"
+        fi
+        ;;
+    esac
+}
+
+# Puts a cargo into PATH that is new enough for this package, installing one if Debian has it.
+find_cargo() {
+    local need have candidate home
+    need=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+    # A rustup of the person behind sudo is not in root's PATH.
+    for home in "$HOME" "$(getent passwd "${SUDO_USER:-root}" | cut -d: -f6)"; do
+        if [ -x "$home/.cargo/bin/cargo" ]; then
+            PATH=$PATH:$home/.cargo/bin
+            export RUSTUP_HOME=${RUSTUP_HOME:-$home/.rustup}
+        fi
+    done
+    if new_enough "$need"; then return; fi
+    have=$(cargo --version 2>/dev/null || echo none)
+    echo "cargo here: $have; needed: $need or newer; looking what Debian has"
+    apt-get -qq update
+    candidate=$(apt-cache madison cargo | awk -F'[| ]+' -v need="$need" '
+        function number(text, parts) { split(text, parts, /[^0-9]+/); return parts[1] * 1000 + parts[2] }
+        number($3) >= number(need) { print $3; exit }')
+    if [ -n "$candidate" ]; then
+        echo "apt-get install cargo=$candidate"
+        DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "cargo=$candidate" "rustc=$candidate" >/dev/null || true
+    elif apt-cache show rustup >/dev/null 2>&1; then
+        echo "apt-get install rustup"
+        DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends rustup >/dev/null
+        rustup toolchain install stable --profile minimal --component rustfmt --component clippy
+        rustup default stable
+    fi
+    hash -r
+    new_enough "$need" || die "fettle needs Rust $need or newer, and Debian's packages here have none." \
+        "Either add backports (https://backports.debian.org) and run this again," \
+        "or install Rust from https://rustup.rs: curl --proto '=https' -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal" \
+        "and run this again."
+}
+
+new_enough() {
+    local have
+    have=$(cargo --version 2>/dev/null | cut -d' ' -f2)
+    [ -n "$have" ] && [ "$(printf '%s\n' "$1" "$have" | sort -V | head -n1)" = "$1" ] && echo "cargo $have"
+}
