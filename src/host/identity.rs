@@ -185,7 +185,6 @@ fn restore((uid, gid, groups): &(Uid, Gid, Vec<Gid>)) {
 }
 
 /// Runs `f` as root where the process started as root, whoever it acts as now: for the journal, which is no task's.
-#[allow(dead_code)]
 pub(crate) fn as_started<R>(f: impl FnOnce() -> R) -> R {
     let now = geteuid();
     if now == getuid() || seteuid(getuid()).is_err() {

@@ -3,11 +3,14 @@
 //! room of fettle's but the YAML tree and located errors.
 
 pub mod act;
+pub mod apply;
 pub mod block;
 pub mod change;
 mod changes;
 pub mod clock;
 pub mod identity;
+pub mod journal;
+pub mod lock;
 mod overlay;
 pub mod probe;
 mod real;

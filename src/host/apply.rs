@@ -1,0 +1,328 @@
+//! Performing and predicting a task's changes, in order.
+
+use super::act::Act;
+use super::journal::Journal;
+use super::{Change, ChangeError, Diff, Outcome, Overlay, View};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Filesystems made at once: enough to keep a storage host's disks busy, few enough for its memory.
+const AT_ONCE: usize = 16;
+
+/// Told to stop: the change under way ends, no other begins.
+#[derive(Clone, Debug, Default)]
+pub struct StopFlag(Arc<AtomicBool>);
+
+impl StopFlag {
+    /// Nobody has told so yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Tells so.
+    pub fn stop(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether somebody has told so.
+    pub fn is_stopped(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// One change that was tried.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Done {
+    /// Which of the changes given.
+    pub index: usize,
+    /// One line: what it does.
+    pub summary: String,
+    /// What it destroys.
+    pub destroys: Option<String>,
+    /// Before and after, where asked for and there is something to show.
+    pub diff: Option<Diff>,
+    /// Performed and verified (or predicted), or why not.
+    pub result: Result<Outcome, ChangeError>,
+}
+
+/// What became of a task's changes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Applied {
+    /// Those tried, in order. After a failure none is begun.
+    pub done: Vec<Done>,
+    /// How many were not begun because of the stop flag.
+    pub stopped: usize,
+}
+
+impl Applied {
+    /// The first failure.
+    pub fn error(&self) -> Option<&ChangeError> {
+        self.done.iter().find_map(|d| d.result.as_ref().err())
+    }
+
+    /// All changes' fields for the task's result, later ones over earlier ones, those of a failure too.
+    pub fn fields(&self) -> serde_json::Map<String, serde_json::Value> {
+        let mut fields = serde_json::Map::new();
+        for done in &self.done {
+            let from = match &done.result {
+                Ok(outcome) => &outcome.fields,
+                Err(e) => &e.fields,
+            };
+            fields.extend(from.iter().map(|(k, v)| (k.clone(), v.clone())));
+        }
+        fields
+    }
+}
+
+/// What is being done, for those who watch.
+#[derive(Debug)]
+pub enum Step<'a> {
+    /// The change of this index and this line begins.
+    Begin(usize, &'a str),
+    /// This one ended.
+    End(&'a Done),
+}
+
+/// How a task's changes are performed or predicted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options<'a> {
+    /// The task's name, for the journal.
+    pub task: &'a str,
+    /// Make diffs.
+    pub diff: bool,
+}
+
+/// A change before it is tried.
+fn look(index: usize, change: &Change, view: &dyn View, options: Options<'_>) -> Done {
+    Done {
+        index,
+        summary: change.describe_with(view),
+        destroys: change.destroys(),
+        diff: if options.diff { change.diff(view) } else { None },
+        result: Ok(Outcome::default()),
+    }
+}
+
+/// Performs `changes` in order: each is journaled, performed and verified through `view`. Filesystems that follow one
+/// another are made at once. Stops at the first failure and when told to.
+pub fn perform_all(
+    changes: &[Change],
+    view: &dyn View,
+    journal: &mut Journal,
+    stop: &StopFlag,
+    options: Options<'_>,
+    on: &mut dyn FnMut(Step<'_>),
+) -> Applied {
+    let mut applied = Applied::default();
+    let mut rest = changes;
+    while let Some(first) = rest.first() {
+        let index = changes.len() - rest.len();
+        if stop.is_stopped() {
+            applied.stopped = rest.len();
+            break;
+        }
+        let filesystem = |c: &Change| matches!(c, Change::MakeFilesystem(_));
+        let n = if filesystem(first) { rest.iter().take(AT_ONCE).take_while(|c| filesystem(c)).count() } else { 1 };
+        let (now, later) = rest.split_at(n);
+        rest = later;
+        perform_batch(now, index, view, journal, options, on, &mut applied.done);
+        if applied.error().is_some() {
+            break;
+        }
+    }
+    applied
+}
+
+/// Performs `changes` (the first is the `index`th of all) at once.
+fn perform_batch(
+    changes: &[Change],
+    index: usize,
+    view: &dyn View,
+    journal: &mut Journal,
+    options: Options<'_>,
+    on: &mut dyn FnMut(Step<'_>),
+    all: &mut Vec<Done>,
+) {
+    let mut begun: Vec<(&Change, Done, Option<u64>)> = vec![];
+    for (i, change) in changes.iter().enumerate() {
+        let mut done = look(index + i, change, view, options);
+        let seq = match journal.begin(options.task, &done.summary, change, change.undo(view)) {
+            Ok(seq) => Some(seq),
+            Err(e) => {
+                done.result = Err(e);
+                None
+            }
+        };
+        let failed = seq.is_none();
+        if !failed {
+            on(Step::Begin(done.index, &done.summary));
+        }
+        begun.push((change, done, seq));
+        if failed {
+            break;
+        }
+    }
+    // What can't be journaled is not done, nor is what was to be done beside it.
+    if let Some((_, failed, _)) = begun.iter().find(|(_, d, _)| d.result.is_err()) {
+        let why = failed.result.clone();
+        for (_, done, _) in &mut begun {
+            done.result.clone_from(&why);
+        }
+    } else {
+        let results = perform_at_once(&begun.iter().map(|(c, ..)| *c).collect::<Vec<_>>());
+        for ((change, done, _), result) in begun.iter_mut().zip(results) {
+            done.result = result.and_then(|outcome| match change.verify(view) {
+                Ok(()) => Ok(outcome),
+                Err(mut e) => {
+                    e.fields.extend(outcome.fields);
+                    Err(e)
+                }
+            });
+        }
+    }
+    for (_, mut done, seq) in begun {
+        if let Some(seq) = seq
+            && let Err(e) = journal.end(seq, done.result.as_ref().err())
+            && done.result.is_ok()
+        {
+            let why = super::real::words(&e);
+            done.result = Err(ChangeError::new(format!("{}: done, but the journal can't be written any more: {why}", done.summary)));
+        }
+        on(Step::End(&done));
+        all.push(done);
+    }
+}
+
+/// Performs changes that don't depend on one another, each in a thread of its own where there are several.
+fn perform_at_once(changes: &[&Change]) -> Vec<Result<Outcome, ChangeError>> {
+    if let [one] = changes {
+        return vec![one.perform()];
+    }
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = changes.iter().map(|change| scope.spawn(|| change.perform())).collect();
+        let lost = || Err(ChangeError::new("the change was cut off by an error in fettle; please report it"));
+        threads.into_iter().map(|t| t.join().unwrap_or_else(|_| lost())).collect()
+    })
+}
+
+/// Predicts `changes` in order on `overlay`; stops at the first that is known to fail.
+pub fn predict_all(changes: &[Change], overlay: &mut Overlay<'_>, options: Options<'_>) -> Applied {
+    let mut applied = Applied::default();
+    for (index, change) in changes.iter().enumerate() {
+        let mut done = look(index, change, overlay, options);
+        done.result = change.predict(overlay);
+        let failed = done.result.is_err();
+        applied.done.push(done);
+        if failed {
+            break;
+        }
+    }
+    applied
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::RealHost;
+    use crate::host::change::{MakeDirectory, Run, WriteFile};
+    use crate::host::journal::{self, Entry, RunInfo};
+    use std::path::Path;
+
+    fn changes(folder: &Path) -> Vec<Change> {
+        let dir = folder.join("d");
+        let file = |name: &str, content: &str| {
+            let content = content.into();
+            Change::WriteFile(WriteFile {
+                path: dir.join(name),
+                content,
+                mode: Some(0o600),
+                uid: None,
+                gid: None,
+                backup: false,
+                validate: None,
+                secret: false,
+            })
+        };
+        vec![
+            Change::MakeDirectory(MakeDirectory { path: dir.clone(), mode: Some(0o755), uid: None, gid: None }),
+            file("a", "one\n"),
+            file("a", "two\n"),
+            file("no/b", "x"),
+            file("c", "never"),
+        ]
+    }
+
+    fn journal(folder: &Path) -> Journal {
+        Journal::new(folder.join("journal"), RunInfo { run: "r".into(), by: "me".into(), purpose: "test".into() })
+    }
+
+    #[test]
+    fn a_dry_run_and_an_apply_report_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let changes = changes(folder.path());
+        let options = Options { task: "make things", diff: true };
+        let predicted = predict_all(&changes, &mut Overlay::new(&RealHost), options);
+        let mut steps = vec![];
+        let applied = perform_all(&changes, &RealHost, &mut journal(folder.path()), &StopFlag::new(), options, &mut |step| match step {
+            Step::Begin(i, _) => steps.push(format!("begin {i}")),
+            Step::End(done) => steps.push(format!("end {} {}", done.index, done.result.is_ok())),
+        });
+        assert_eq!(predicted, applied);
+        assert_eq!(applied.done.len(), 4, "the failure is the last");
+        assert_eq!(applied.done[2].diff.as_ref().unwrap().before, "one\n");
+        assert!(applied.error().unwrap().message.contains("does not exist"));
+        assert_eq!(steps, ["begin 0", "end 0 true", "begin 1", "end 1 true", "begin 2", "end 2 true", "begin 3", "end 3 false"]);
+        let entries = journal::read(&folder.path().join("journal"), None).unwrap();
+        let undo: Vec<_> =
+            entries.iter().filter_map(|e| if let Entry::ChangeBegin { undo, .. } = e { undo.clone().ok() } else { None }).collect();
+        assert_eq!(undo.len(), 4, "kept before anybody knows that the last one fails");
+        for change in undo.iter().rev().flatten() {
+            change.perform().unwrap();
+        }
+        assert_eq!(RealHost.list(folder.path()).unwrap(), ["journal"], "undone by the journal alone");
+    }
+
+    #[test]
+    fn told_to_stop_it_ends_the_change_it_is_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let stop = StopFlag::new();
+        let told = stop.clone();
+        let applied =
+            perform_all(&changes(folder.path()), &RealHost, &mut journal(folder.path()), &stop, Options::default(), &mut |step| {
+                if matches!(step, Step::Begin(1, _)) {
+                    told.stop();
+                }
+            });
+        assert_eq!((applied.done.len(), applied.stopped), (2, 3));
+        assert!(applied.error().is_none());
+        assert_eq!(RealHost.read(&folder.path().join("d/a")).unwrap(), b"one\n");
+    }
+
+    #[test]
+    fn without_a_journal_nothing_is_done() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("journal"), "in the way").unwrap();
+        let applied =
+            perform_all(&changes(folder.path()), &RealHost, &mut journal(folder.path()), &StopFlag::new(), Options::default(), &mut |_| {});
+        assert!(applied.error().unwrap().message.contains("nothing was changed: the journal"));
+        assert_eq!(RealHost.list(folder.path()).unwrap(), ["journal"]);
+    }
+
+    #[test]
+    fn several_are_performed_at_once() {
+        let sleep = |text: &str| {
+            Change::Run(Run {
+                argv: vec!["/bin/sh".into(), "-c".into(), text.into()],
+                chdir: None,
+                stdin: None,
+                environment: vec![],
+                secret: false,
+            })
+        };
+        let (a, b) = (sleep("sleep 0.5; echo a"), sleep("sleep 0.5; exit 3"));
+        let begin = std::time::Instant::now();
+        let results = perform_at_once(&[&a, &b, &a, &b]);
+        assert!(begin.elapsed().as_millis() < 1900);
+        assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true, false]);
+    }
+}
