@@ -56,7 +56,7 @@ pub enum Entry {
         /// One line: what it does.
         summary: String,
         /// The change itself; null where it is secret or large.
-        change: Option<Change>,
+        change: Option<Box<Change>>,
         /// The changes that bring the state before back, or why there are none.
         undo: Result<Vec<Change>, String>,
     },
@@ -141,7 +141,7 @@ impl Journal {
             seq,
             task: task.to_owned(),
             summary: summary.to_owned(),
-            change: if secret { None } else { recorded(change) },
+            change: if secret { None } else { recorded(change).map(Box::new) },
             undo: if secret { Err("it is secret, and secrets are not kept".into()) } else { undo },
         };
         let written = self.write(&entry).and_then(|file| file.sync_data());
