@@ -44,7 +44,7 @@ pub enum Change {
 /// See [`Change::WriteFile`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WriteFile {
-    /// The file. A symbolic link is followed unless `replace_link`.
+    /// The file. A symbolic link is followed; to replace the link itself, remove it first.
     pub path: PathBuf,
     /// Its new content.
     #[serde(with = "base64_bytes")]

@@ -358,6 +358,14 @@ mod tests {
     }
 
     #[test]
+    fn units_are_told_of_or_the_missing_manager_is_named() {
+        match RealHost.unit("no-such-unit-at-all.service") {
+            Ok(state) => assert_eq!(state.load, "not-found"),
+            Err(e) => assert!(e.to_string().contains("systemd") && !Path::new("/run/systemd/system").exists(), "{e}"),
+        }
+    }
+
+    #[test]
     fn unit_properties_are_read() {
         let state = parse_unit(
             "Type=notify\nLoadState=loaded\nActiveState=active\nSubState=running\nUnitFileState=enabled\nExecStart={ path=/a ; argv[]=/a b=c }\n",

@@ -43,7 +43,8 @@ pub(crate) fn capture(
     environment: &[(String, String)],
 ) -> io::Result<Captured> {
     let (name, arguments) = argv.split_first().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no command given"))?;
-    let mut command = Command::new(program(name, chdir)?);
+    let path = environment.iter().rev().find(|(k, _)| k == "PATH").map(|(_, v)| v.as_str());
+    let mut command = Command::new(program(name, chdir, path)?);
     command.arg0(name).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() });
     command.env("PATH", identity::search_path()).envs(identity::environment()).envs(environment.iter().map(|(k, v)| (k, v)));
@@ -59,9 +60,15 @@ pub(crate) fn capture(
     Ok(Captured { rc, stdout, stderr, start, end: SystemTime::now(), took: clock.elapsed() })
 }
 
-/// The program's file: a plain name is looked for in the search path.
-fn program(name: &str, chdir: Option<&Path>) -> io::Result<PathBuf> {
+/// The program's file: a plain name is looked for in the search path (the command's own where it is given one).
+fn program(name: &str, chdir: Option<&Path>, path: Option<&str>) -> io::Result<PathBuf> {
     if !name.contains('/') {
+        if let Some(path) = path {
+            let found = std::env::split_paths(path)
+                .map(|folder| folder.join(name))
+                .find(|file| RealHost.program(&file.to_string_lossy()).is_some());
+            return found.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT));
+        }
         return RealHost.program(name).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT));
     }
     // A relative path counts from the folder the command starts in.
@@ -367,6 +374,8 @@ mod tests {
         assert_eq!((e.message.as_str(), &e.fields["rc"], &e.fields["stderr"]), ("non-zero return code", &json!(7), &json!("no")));
         let e = run(&["no-such-program-at-all"]).perform().unwrap_err();
         assert_eq!(e.fields["rc"], 2);
+        let e = Run { environment: vec![("PATH".into(), "/nowhere".into())], ..run(&["sh", "-c", "true"]) }.perform().unwrap_err();
+        assert_eq!(e.fields["rc"], 2, "the command's own search path counts");
         let e = run(&["/bin/sh", "-c", "kill -9 $$"]).perform().unwrap_err();
         assert_eq!(e.fields["rc"], -9);
         assert!(e.message.contains("SIGKILL"));

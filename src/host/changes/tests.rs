@@ -178,8 +178,8 @@ fn copy_tree(from: &Path, to: &Path) {
 fn a_dry_run_and_the_real_thing_agree() {
     let me = nix::unistd::geteuid();
     let ids = if me.is_root() { vec![0, 1, 1234] } else { vec![me.as_raw()] };
-    let (made, refused) = play(60, &ids);
-    assert!(made > 200 && refused > 100, "{made} made, {refused} refused: the dice are loaded");
+    let (made, refused) = play(40, &ids);
+    assert!(made > 130 && refused > 60, "{made} made, {refused} refused: the dice are loaded");
 }
 
 /// Runs the test `name` of this file alone in a process of its own, for what concerns the whole process.
@@ -261,8 +261,8 @@ fn in_a_process_acting_as_another_user() {
         write(&folder.path().join("mine"), None).perform().unwrap();
         // The dice again, as this user: it may give nothing away.
         std::env::set_current_dir("/").unwrap();
-        let (made, refused) = play(30, &[65_534, 1, 4242]);
-        assert!(made > 50 && refused > 50, "{made} made, {refused} refused");
+        let (made, refused) = play(20, &[65_534, 1, 4242]);
+        assert!(made > 30 && refused > 30, "{made} made, {refused} refused");
     }
     assert!(nix::unistd::geteuid().is_root());
     assert!(!nix::unistd::getgroups().unwrap().iter().any(|g| g.as_raw() == 4242));

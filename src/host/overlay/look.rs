@@ -1,0 +1,157 @@
+//! The overlay as a host to look at.
+
+use super::{Body, Found, Name, Node, Overlay, path_for_base, unit_name};
+use crate::host::{FileKind, Mount, PROGRAM_FOLDERS, Probe, Stat, UnitState, View, ViewError};
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+impl View for Overlay<'_> {
+    fn read(&self, path: &Path) -> Result<Vec<u8>, ViewError> {
+        let place = self.walk(path, true)?;
+        if self.stale(&place.path) {
+            return Err(ViewError::Unknown("mounts change before this".into()));
+        }
+        self.permitted(&place.found, 0o4, "read", path)?;
+        match &place.found {
+            Found::Nothing => Err(ViewError::NotFound(path.to_owned())),
+            Found::Unknown(why) => Err(ViewError::Unknown(why.clone())),
+            Found::Below(_) => self.base.read(path_for_base(path, &place)),
+            Found::Node(i) => match self.nodes.get(*i) {
+                Some(Node { stat, .. }) if stat.kind != FileKind::File => {
+                    let what = if stat.kind == FileKind::Directory { "a directory" } else { "not a regular file" };
+                    Err(ViewError::Failed(format!("cannot read {}: it is {what}", path.display())))
+                }
+                Some(Node { body: Body::File(bytes), .. }) => Ok(bytes.clone()),
+                Some(Node { below: Some(below), .. }) => self.base.read(below),
+                _ => Err(ViewError::NotFound(path.to_owned())),
+            },
+        }
+    }
+
+    fn stat(&self, path: &Path, follow: bool) -> Result<Option<Stat>, ViewError> {
+        let place = self.walk(path, follow)?;
+        match place.found {
+            Found::Nothing => Ok(None),
+            Found::Unknown(why) => Err(ViewError::Unknown(why)),
+            Found::Below(stat) => Ok(Some(stat)),
+            Found::Node(i) => match self.nodes.get(i) {
+                Some(Node { unknown: Some(why), .. }) => Err(ViewError::Unknown(why.clone())),
+                node => Ok(node.map(|n| n.stat.clone())),
+            },
+        }
+    }
+
+    fn read_link(&self, path: &Path) -> Result<PathBuf, ViewError> {
+        let place = self.walk(path, false)?;
+        match place.found {
+            Found::Nothing => Err(ViewError::NotFound(path.to_owned())),
+            _ => self.link_target(&place),
+        }
+    }
+
+    fn list(&self, path: &Path) -> Result<Vec<String>, ViewError> {
+        let place = self.walk(path, true)?;
+        self.permitted(&place.found, 0o4, "list", path)?;
+        let mut names: BTreeSet<String> = match (&place.found, self.kind(&place.found)) {
+            (Found::Nothing, _) => return Err(ViewError::NotFound(path.to_owned())),
+            (Found::Unknown(why), _) => return Err(ViewError::Unknown(why.clone())),
+            (Found::Node(i), Some(FileKind::Directory)) => match self.nodes.get(*i).map(|n| &n.body) {
+                Some(Body::Unknown(why)) => return Err(ViewError::Unknown(why.clone())),
+                Some(Body::Below) => self.base.list(&place.path)?.into_iter().collect(),
+                _ => BTreeSet::new(),
+            },
+            (Found::Below(_), Some(FileKind::Directory)) => self.base.list(&place.path)?.into_iter().collect(),
+            _ => return Err(ViewError::Failed(format!("{} is not a directory", path.display()))),
+        };
+        for (child, name) in self.names_below(&place.path).filter(|(p, _)| p.parent() == Some(&place.path)) {
+            let Some(text) = child.file_name().and_then(OsStr::to_str) else {
+                return Err(ViewError::Failed(format!("{} holds a name that is not UTF-8", path.display())));
+            };
+            match name {
+                Name::Gone => names.remove(text),
+                Name::Unknown(why) => return Err(ViewError::Unknown(why.clone())),
+                Name::Node(_) => names.insert(text.to_owned()),
+            };
+        }
+        Ok(names.into_iter().collect())
+    }
+
+    fn mounts(&self) -> Result<Vec<Mount>, ViewError> {
+        match &self.mounts {
+            Some(mounts) => Ok(mounts.clone()),
+            None => self.base.mounts(),
+        }
+    }
+
+    fn probe(&self, path: &Path) -> Result<Probe, ViewError> {
+        let place = self.walk(path, true)?;
+        match (self.probes.get(&place.path), place.found) {
+            (Some(probe), _) => Ok(probe.clone()),
+            (None, Found::Nothing) => Err(ViewError::NotFound(path.to_owned())),
+            (None, Found::Unknown(why)) => Err(ViewError::Unknown(why)),
+            (None, _) => self.base.probe(path),
+        }
+    }
+
+    fn unit(&self, name: &str) -> Result<UnitState, ViewError> {
+        if let Some(state) = self.units.get(&unit_name(name)) {
+            return Ok(state.clone());
+        }
+        let state = self.base.unit(name)?;
+        Ok(if state.load == "not-found" { self.new_unit(name)?.unwrap_or(state) } else { state })
+    }
+
+    fn xattrs(&self, path: &Path) -> Result<Vec<(String, Vec<u8>)>, ViewError> {
+        let place = self.walk(path, false)?;
+        match place.found {
+            Found::Nothing => Err(ViewError::NotFound(path.to_owned())),
+            Found::Unknown(why) => Err(ViewError::Unknown(why)),
+            Found::Below(_) => self.base.xattrs(path),
+            Found::Node(i) => match self.nodes.get(i).and_then(|n| n.below.as_ref()) {
+                Some(below) => self.base.xattrs(below),
+                None => Ok(vec![]),
+            },
+        }
+    }
+
+    fn has_rights(&self) -> bool {
+        self.base.has_rights()
+    }
+
+    fn program(&self, name: &str) -> Option<PathBuf> {
+        let runs = |path: &Path| matches!(self.stat(path, true), Ok(Some(s)) if s.kind == FileKind::File && s.mode & 0o111 != 0);
+        // A body below may know programs without having their files (a recorded host).
+        let untouched = |path: &Path| !self.names.contains_key(path) && !matches!(self.base.stat(path, true), Ok(Some(_)));
+        if let Some(path) = self.base.program(name)
+            && (runs(&path) || untouched(&path))
+        {
+            return Some(path);
+        }
+        if name.is_empty() || name.contains('/') {
+            return Some(PathBuf::from(name)).filter(|path| path.is_absolute() && runs(path));
+        }
+        PROGRAM_FOLDERS.iter().map(|folder| Path::new(folder).join(name)).find(|path| runs(path))
+    }
+}
+
+impl Overlay<'_> {
+    /// A unit systemd does not know yet, but whose file is predicted: systemd loads it when asked.
+    fn new_unit(&self, name: &str) -> Result<Option<UnitState>, ViewError> {
+        // systemd.unit(5), the system manager's search path, without generators and `/run`.
+        for folder in ["/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"] {
+            if let Some(text) = self.read_text_opt(&Path::new(folder).join(unit_name(name)))? {
+                let installs = text.lines().any(|line| line.trim() == "[Install]");
+                let file = if installs { "disabled" } else { "static" };
+                return Ok(Some(UnitState {
+                    load: "loaded".into(),
+                    active: "inactive".into(),
+                    sub: "dead".into(),
+                    file: file.into(),
+                    properties: vec![],
+                }));
+            }
+        }
+        Ok(None)
+    }
+}
