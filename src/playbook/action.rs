@@ -50,13 +50,33 @@ pub(crate) struct Call {
     pub value: Node,
 }
 
-fn find(name: &str) -> Option<Called> {
-    Flow::find(name).map(Called::Flow).or_else(|| modules::find(name).map(Called::Module))
+/// The modules a task may call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Modules(pub &'static [&'static Module]);
+
+impl Default for Modules {
+    fn default() -> Self {
+        Self(modules::MODULES)
+    }
 }
 
-fn module_names() -> impl Iterator<Item = &'static str> {
+impl Modules {
+    pub(crate) fn find(self, name: &str) -> Option<&'static Module> {
+        self.0.iter().copied().find(|m| m.answers_to(name))
+    }
+
+    pub(crate) fn names(self) -> impl Iterator<Item = &'static str> {
+        self.0.iter().map(|m| m.name)
+    }
+}
+
+fn find(name: &str, modules: Modules) -> Option<Called> {
+    Flow::find(name).map(Called::Flow).or_else(|| modules.find(name).map(Called::Module))
+}
+
+fn module_names(modules: Modules) -> impl Iterator<Item = &'static str> {
     let flows = ["import_tasks", "include_tasks", "import_role", "include_role"];
-    modules::MODULES.iter().map(|m| m.name).chain(flows)
+    modules.names().chain(flows)
 }
 
 /// Names other rooms of Ansible put where modules stand, with what to do instead.
@@ -73,6 +93,7 @@ pub(crate) fn find_call(
     loc: &crate::diag::Loc,
     keywords: &[&str],
     refused: &[(&str, &str)],
+    modules: Modules,
     out: &mut Diagnostics,
 ) -> Option<Call> {
     let mut calls: Vec<Call> = vec![];
@@ -84,20 +105,20 @@ pub(crate) fn find_call(
             continue;
         };
         if name == "action" {
-            calls.extend(from_action(value, out));
+            calls.extend(from_action(value, modules, out));
             refusals += 1;
         } else if keywords.contains(&name) || loops::is_loop(name) {
         } else if let Some((_, instead)) = refused.iter().find(|(n, _)| *n == name) {
             out.push(read::refusal(key, name, "a task", instead));
             refusals += usize::from(name == "local_action");
-        } else if let Some(called) = find(name) {
+        } else if let Some(called) = find(name, modules) {
             calls.push(Call { called, written: name.to_owned(), key: key.clone(), value: value.clone() });
         } else {
             strangers.push((key, name));
         }
     }
     for (key, name) in &strangers {
-        out.push(stranger(key, name, calls.is_empty(), keywords));
+        out.push(stranger(key, name, calls.is_empty(), keywords, modules));
     }
     if let [first, second, ..] = calls.as_slice() {
         out.push(
@@ -113,7 +134,7 @@ pub(crate) fn find_call(
 }
 
 /// A key that is neither keyword nor module.
-fn stranger(key: &Node, name: &str, module_missing: bool, keywords: &[&str]) -> Diagnostic {
+fn stranger(key: &Node, name: &str, module_missing: bool, keywords: &[&str], modules: Modules) -> Diagnostic {
     if let Some((_, instead)) = NOT_MODULES.iter().find(|(n, _)| Some(*n) == name.rsplit('.').next()) {
         return Diagnostic::error(&key.loc, format!("`{name}` is not supported here")).help(*instead);
     }
@@ -121,26 +142,26 @@ fn stranger(key: &Node, name: &str, module_missing: bool, keywords: &[&str]) -> 
         let d = Diagnostic::error(&key.loc, format!("unknown keyword `{name}` of a task"));
         return d.nearest(name, keywords.iter().copied());
     }
-    unknown_module(key, name)
+    unknown_module(key, name, modules)
 }
 
-fn unknown_module(key: &Node, name: &str) -> Diagnostic {
+fn unknown_module(key: &Node, name: &str, modules: Modules) -> Diagnostic {
     let (collection, short) = name.rsplit_once('.').map_or((None, name), |(c, s)| (Some(c), s));
     let d = Diagnostic::error(&key.loc, format!("unknown module `{name}`"));
-    match (collection, modules::find(short)) {
+    match (collection, modules.find(short)) {
         (Some(collection), Some(module)) => d.help(format!(
             "`{short}` is here as {}, not in collection `{collection}`",
             module.collections.iter().map(|c| format!("`{c}.{}`", module.name)).collect::<Vec<_>>().join(" or ")
         )),
         _ => {
-            let names: Vec<&str> = module_names().collect();
+            let names: Vec<&str> = module_names(modules).collect();
             read::listing(d.nearest(short, names.iter().copied()), "modules", &names)
         }
     }
 }
 
 /// `action: module key=value` or `action: {module: name, …}`.
-fn from_action(value: &Node, out: &mut Diagnostics) -> Option<Call> {
+fn from_action(value: &Node, modules: Modules, out: &mut Diagnostics) -> Option<Call> {
     let (name, rest) = match &value.value {
         Value::Str(text) => {
             let text = text.trim();
@@ -161,10 +182,10 @@ fn from_action(value: &Node, out: &mut Diagnostics) -> Option<Call> {
         }
     };
     let written = read::literal(&name, "action", out)?;
-    match find(&written) {
+    match find(&written, modules) {
         Some(called) => Some(Call { called, written, key: name, value: rest }),
         None => {
-            out.push(unknown_module(&name, &written));
+            out.push(unknown_module(&name, &written, modules));
             None
         }
     }
@@ -210,7 +231,7 @@ pub(crate) fn arguments(module: &Module, call: &Call, args: Option<&Node>, defau
     // An inner level's default wins over an outer one's.
     for node in defaults.iter().rev() {
         for (key, value) in node.as_map().map(|m| m.0.as_slice()).unwrap_or_default() {
-            if let Some(map) = value.as_map().filter(|_| modules::find(&key.key_text()).is_some_and(|m| m.name == module.name)) {
+            if let Some(map) = value.as_map().filter(|_| module.answers_to(&key.key_text())) {
                 add_missing(module, &mut entries, map);
             }
         }

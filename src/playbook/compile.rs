@@ -58,7 +58,7 @@ impl Loader {
         if map.get("block").is_none() {
             self.out.push(Diagnostic::error(&node.loc, "`rescue` and `always` need a `block` beside them"));
         }
-        let keywords = Keywords::read(map, &mut self.out);
+        let keywords = Keywords::read(map, self.modules, &mut self.out);
         let inner = frame.inside(&keywords, LayerKind::Block);
         let mut part = |key: &str| map.get(key).map(|list| self.items(list, &inner, draft)).unwrap_or_default();
         let (block, rescue, always) = (part("block"), part("rescue"), part("always"));
@@ -75,10 +75,10 @@ impl Loader {
 
     fn task(&mut self, map: &Mapping, node: &Node, frame: &Frame, draft: &mut Draft) -> Vec<Item> {
         let known: Vec<&str> = SHARED.iter().chain(TASK).copied().collect();
-        let call = action::find_call(map, &node.loc, &known, REFUSED, &mut self.out);
+        let call = action::find_call(map, &node.loc, &known, REFUSED, self.modules, &mut self.out);
         // All keywords are checked even where the call is wrong.
         let Some(call) = call else {
-            Keywords::read(map, &mut self.out);
+            Keywords::read(map, self.modules, &mut self.out);
             loops::read(map, &mut self.out);
             draft.handler_wrong |= frame.handlers;
             return vec![];
@@ -126,7 +126,7 @@ impl Loader {
     }
 
     fn module_task(&mut self, module: &Module, call: &Call, map: &Mapping, node: &Node, frame: &Frame, draft: &mut Draft) -> Vec<Item> {
-        let keywords = Keywords::read(map, &mut self.out);
+        let keywords = Keywords::read(map, self.modules, &mut self.out);
         let inner = frame.inside(&keywords, LayerKind::Task);
         let args = action::arguments(module, call, map.get("args"), &inner.module_defaults, &mut self.out);
         let action = Action::Module { name: module.name.to_owned(), loc: call.key.loc.clone(), args };
@@ -193,7 +193,7 @@ impl Loader {
     }
 
     fn import_tasks(&mut self, call: &Call, map: &Mapping, frame: &Frame, draft: &mut Draft) -> Vec<Item> {
-        let keywords = Keywords::read(map, &mut self.out);
+        let keywords = Keywords::read(map, self.modules, &mut self.out);
         let Some(options) = flow_options(call, map, "file", &["file"], &mut self.out) else { return vec![] };
         let Some(name_node) = options.get("file") else { return vec![] };
         let mut names = draft.names.clone();
@@ -216,7 +216,7 @@ impl Loader {
     }
 
     fn import_role(&mut self, call: &Call, map: &Mapping, frame: &Frame, draft: &mut Draft) -> Vec<Item> {
-        let keywords = Keywords::read(map, &mut self.out);
+        let keywords = Keywords::read(map, self.modules, &mut self.out);
         let Some(options) = flow_options(call, map, "name", ROLE_OPTIONS, &mut self.out) else { return vec![] };
         if let Some((key, _)) = options.entry("apply") {
             self.out.push(Diagnostic::error(&key.loc, "`apply` does nothing on `import_role`").help("write the keywords beside it"));

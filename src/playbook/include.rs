@@ -29,7 +29,7 @@ pub(crate) struct Context {
 
 impl Loader {
     pub(crate) fn include(&mut self, flow: Flow, call: &Call, map: &Mapping, node: &Node, frame: &Frame, draft: &mut Draft) -> Vec<Item> {
-        let keywords = Keywords::read(map, &mut self.out);
+        let keywords = Keywords::read(map, self.modules, &mut self.out);
         let (kind, main, known): (_, _, &[&str]) = match flow {
             Flow::IncludeRole => (IncludeKind::Role, "name", ROLE_OPTIONS),
             _ => (IncludeKind::Tasks, "file", &["file", "apply"]),
@@ -96,7 +96,7 @@ impl Loader {
         let Some(map) = read::mapping(apply, "`apply`", &mut self.out) else { return frame.clone() };
         let known: Vec<&str> = SHARED.iter().copied().chain(["notify"]).collect();
         read::keys(map, "`apply`", &known, REFUSED, &mut self.out);
-        let keywords = Keywords::read(map, &mut self.out);
+        let keywords = Keywords::read(map, self.modules, &mut self.out);
         frame.inside(&keywords, LayerKind::Block)
     }
 

@@ -1,9 +1,9 @@
 //! The keywords that plays, blocks, roles, imports and tasks share, and how tasks inherit them.
 
+use super::action::Modules;
 use super::read;
 use super::role::RoleInstance;
 use crate::diag::{Diagnostic, Diagnostics};
-use crate::modules;
 use crate::play::{Become, Layer, LayerKind, Vars};
 use crate::yaml::{Mapping, Node, Value};
 use std::path::PathBuf;
@@ -70,7 +70,7 @@ pub(crate) struct Keywords {
 
 impl Keywords {
     /// Reads the shared keywords of `map`; its other keys are the caller's.
-    pub(crate) fn read(map: &Mapping, out: &mut Diagnostics) -> Self {
+    pub(crate) fn read(map: &Mapping, modules: Modules, out: &mut Diagnostics) -> Self {
         let get = |key: &str| map.get(key).filter(|n| !n.is_null());
         let k = Self {
             name: get("name").and_then(|n| read::text_node(n, "name", out)),
@@ -84,7 +84,7 @@ impl Keywords {
             check_mode: get("check_mode").and_then(|n| read::boolean_node(n, "check_mode", out)),
             diff: get("diff").and_then(|n| read::boolean_node(n, "diff", out)),
             notify: get("notify").map(|n| read::texts(n, "notify", out)).unwrap_or_default(),
-            module_defaults: get("module_defaults").map(|n| module_defaults(n, out)).unwrap_or_default(),
+            module_defaults: get("module_defaults").map(|n| module_defaults(n, modules, out)).unwrap_or_default(),
         };
         if let Some(list) = get("collections") {
             for node in read::texts(list, "collections", out) {
@@ -165,7 +165,7 @@ fn environment(node: &Node, out: &mut Diagnostics) -> Vec<Node> {
 }
 
 /// `module_defaults`: module name to arguments. Checked here; put on the tasks by `action`.
-fn module_defaults(node: &Node, out: &mut Diagnostics) -> Vec<Node> {
+fn module_defaults(node: &Node, modules: Modules, out: &mut Diagnostics) -> Vec<Node> {
     let Some(map) = read::mapping(node, "`module_defaults`", out) else { return vec![] };
     for (key, args) in map.iter() {
         let name = key.key_text();
@@ -175,10 +175,8 @@ fn module_defaults(node: &Node, out: &mut Diagnostics) -> Vec<Node> {
             );
             continue;
         }
-        let Some(module) = modules::find(&name) else {
-            out.push(
-                Diagnostic::error(&key.loc, format!("unknown module `{name}`")).nearest(&name, modules::MODULES.iter().map(|m| m.name)),
-            );
+        let Some(module) = modules.find(&name) else {
+            out.push(Diagnostic::error(&key.loc, format!("unknown module `{name}`")).nearest(&name, modules.names()));
             continue;
         };
         if let Some(args) = read::mapping(args, "a module's defaults", out) {

@@ -20,6 +20,7 @@ pub(crate) struct Loader {
     pub selection: Selection,
     pub roles_path: Vec<PathBuf>,
     pub extra: Vars,
+    pub modules: super::action::Modules,
     pub inventory_dir: Option<PathBuf>,
     /// What `-b` and `--become-user` say.
     pub privilege: Become,

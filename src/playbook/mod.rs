@@ -48,6 +48,7 @@ pub use list::{ListedPlay, ListedTask};
 pub use tags::Selection;
 
 use crate::diag::{Diagnostic, Diagnostics, Loc, Severity};
+use crate::modules::Module;
 use crate::play::{Become, Included, Play, Privilege, Vars};
 use crate::yaml::{Node, Value};
 use std::collections::{BTreeSet, HashMap};
@@ -71,6 +72,8 @@ pub struct LoadOptions {
     pub inventory_dir: Option<PathBuf>,
     /// Folders in which roles are looked for after `roles/` beside the playbook; `None`: [`roles_path`].
     pub roles_path: Option<Vec<PathBuf>>,
+    /// The modules there are; `None`: fettle's own, [`crate::modules::MODULES`].
+    pub modules: Option<&'static [&'static Module]>,
 }
 
 /// Where Ansible looks for roles beside the playbook: `ANSIBLE_ROLES_PATH` (separated by colons), or
@@ -170,6 +173,7 @@ pub fn load(playbooks: &[PathBuf], options: &LoadOptions) -> Result<Site, Diagno
         roles_path: options.roles_path.clone().unwrap_or_else(roles_path),
         extra: options.extra.clone(),
         inventory_dir: options.inventory_dir.clone(),
+        modules: options.modules.map(action::Modules).unwrap_or_default(),
         privilege: default_privilege(options),
         ..loader::Loader::default()
     };
@@ -298,3 +302,6 @@ impl PlaySource {
         self.own_vars = at + 1;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -98,7 +98,7 @@ impl Loader {
     fn import_playbook(&mut self, key: &Node, name: &Node, map: &Mapping, path: &Path, outer: &Outer) -> Vec<PlaySource> {
         let word = key.key_text();
         read::keys(map, "`import_playbook`", &[word.as_str(), "name", "vars", "tags", "when"], &[], &mut self.out);
-        let keywords = Keywords::read(map, &mut self.out);
+        let keywords = Keywords::read(map, self.modules, &mut self.out);
         let Some(name_text) =
             self.known_now(name, "import_playbook", &Vars(outer.vars.0.iter().chain(&keywords.vars.0).cloned().collect()))
         else {
@@ -129,7 +129,7 @@ impl Loader {
         read::keys(map, "a play", &known, &refused, &mut self.out);
         let get = |key: &str| map.get(key).filter(|n| !n.is_null());
         let own = Mapping(map.0.iter().filter(|(k, _)| k.as_str() != Some("when")).cloned().collect());
-        let mut keywords = Keywords::read(&own, &mut self.out);
+        let mut keywords = Keywords::read(&own, self.modules, &mut self.out);
         for tag in &outer.tags {
             if !keywords.tags.contains(tag) {
                 keywords.tags.push(tag.clone());

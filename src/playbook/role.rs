@@ -154,7 +154,7 @@ impl Loader {
                 self.out.push(Diagnostic::error(&key.loc, format!("{} cannot be the name of a role's parameter", read::shown(key))));
             }
         }
-        let keywords = Keywords::read(&keywords_map, &mut self.out);
+        let keywords = Keywords::read(&keywords_map, self.modules, &mut self.out);
         Some(Wanted { keywords, params, ..plain(name, name_node) })
     }
 

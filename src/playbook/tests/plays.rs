@@ -1,0 +1,250 @@
+//! Plays: variables, tags, names, lists, what is reached.
+
+use super::*;
+
+#[test]
+fn tags_select() {
+    let files = [(
+        "site.yml",
+        "
+- hosts: all
+  tags: play
+  pre_tasks:
+    - {name: a, ping: , tags: always}
+  tasks:
+    - {name: b, ping: , tags: [x, y]}
+    - {name: c, ping: }
+    - {name: d, ping: , tags: [never, z]}
+    - tags: x
+      block: [{name: e, ping: }]
+      always: []
+  handlers:
+    - {name: h, ping: }
+- hosts: all
+  tasks: [{name: f, ping: }]
+",
+    )];
+    let picked = |only: &str, skip: &str| {
+        let options = LoadOptions { tags: vec![only.into()], skip_tags: vec![skip.into()], ..LoadOptions::default() };
+        let (site, _dir) = load_with(&files, &options).unwrap();
+        assert_eq!(site.plays[0].play.handlers.len(), 1);
+        let gather: Vec<bool> = site.plays.iter().map(|p| p.play.gather.is_some()).collect();
+        (names(&tasks(&site)).concat(), gather)
+    };
+    assert_eq!(picked("", ""), ("abce".into(), vec![true, true]));
+    // The second play has no tags of its own, so its facts are always gathered.
+    assert_eq!(picked("x", ""), ("abe".into(), vec![false, true]));
+    assert_eq!(picked("z", ""), ("ad".into(), vec![false, true]));
+    assert_eq!(picked("play", "x"), ("acd".into(), vec![true, true]));
+    assert_eq!(picked("untagged", ""), ("a".into(), vec![false, true]));
+}
+
+#[test]
+fn variables_of_a_play_in_order() {
+    let (mut site, _dir) = load_with(
+        &[
+            (
+                "site.yml",
+                "
+- import_playbook: sub/play.yml
+  vars: {a: imported, n: second}
+  tags: it
+  when: only
+",
+            ),
+            (
+                "sub/play.yml",
+                "
+- hosts: all
+  vars: {a: play, b: play}
+  vars_prompt: [{name: c, private: no}]
+  vars_files: [first.yml, [none.yml, second.yml]]
+  tasks: [{name: t, ping: , when: own}]
+  handlers: [{name: h, ping: }]
+",
+            ),
+            ("sub/first.yml", "b: file\nc: file\n"),
+            ("sub/vars/second.yml", "e: 1\n"),
+        ],
+        &LoadOptions::default(),
+    )
+    .unwrap();
+    let play = &mut site.plays[0];
+    play.answer("c", "typed {{ x }}");
+    play.answer("d", "typed");
+    let value = |name: &str| play.play.vars.get(name).unwrap().key_text();
+    assert_eq!(
+        (value("a"), value("b"), value("c"), value("d"), value("e")),
+        ("imported".into(), "file".into(), "file".into(), "typed".into(), "1".into())
+    );
+    assert!(play.play.vars.0.iter().any(|(n, v)| n == "c" && v.is_unsafe()));
+    assert_eq!(play.tags, ["it"]);
+    assert!(play.dir.ends_with("sub"));
+    let all = tasks(&site);
+    assert_eq!(texts(&all[0].when), ["only", "own"]);
+    assert!(tasks_of(&site.plays[0].play.handlers)[0].when.is_empty());
+}
+
+#[test]
+fn names_of_files_may_be_templates_of_what_is_known() {
+    let (site, dir) = load_with(
+        &[
+            (
+                "site.yml",
+                "
+- hosts: '{{ who }}'
+  vars: {kind: web, file: '{{ kind }}.yml'}
+  vars_files: ['{{ playbook_dir }}/sub/{{ file }}']
+  tasks:
+    - import_tasks: '{{ from_file }}.yml'
+    - import_role: {name: '{{ r }}'}
+      vars: {r: '{{ kind }}'}
+",
+            ),
+            ("sub/web.yml", "from_file: more\n"),
+            ("more.yml", "- {name: more, ping: }\n"),
+            ("roles/web/tasks/main.yml", "- {name: web, ping: }\n"),
+        ],
+        &LoadOptions { extra: extra_vars(&["who=all".into()]).unwrap(), ..LoadOptions::default() },
+    )
+    .unwrap();
+    assert_eq!(names(&tasks(&site)), ["more", "web"]);
+    let extra = extra_vars(&["who=db".into()]).unwrap();
+    assert_eq!(site.plays[0].pattern(&extra).unwrap(), "db");
+    assert!(site.plays[0].pattern(&Vars::default()).unwrap_err().to_string().contains("who"));
+    drop(dir);
+}
+
+#[test]
+fn what_a_play_reaches() {
+    let (site, dir) = load_with(
+        &[
+            (
+                "site.yml",
+                r#"
+- hosts: all
+  tasks:
+    - copy: {src: a.conf, dest: /a}
+    - copy: {src: a.conf, dest: /a, remote_src: yes}
+    - template: {src: t.j2, dest: "{{ target }}"}
+      when: enabled and not other
+    - copy: {src: "{{ x }}", dest: /a}
+    - copy: {src: missing, dest: /b}
+- hosts: all
+  tasks:
+    - debug: {msg: "{{ hostvars['a'].b }}"}
+- hosts: all
+  vars: {p: "{{ q }}"}
+  tasks:
+    - debug: {msg: "{{ vars['x'] }}"}
+      become: "{{ maybe }}"
+- hosts: all
+  become: no
+  tasks:
+    - assert: {that: [one == 1]}
+    - debug: {var: two}
+"#,
+            ),
+            ("files/a.conf", ""),
+            ("templates/t.j2", "{{ deep }} and {% for x in list %}{% endfor %}"),
+        ],
+        &LoadOptions::default(),
+    )
+    .unwrap();
+    let [first, second, third, fourth] = site.plays.as_slice() else { panic!("four plays") };
+    let ids: Vec<u32> = tasks(&site).iter().map(|t| t.id).collect();
+    assert_eq!(
+        first.files,
+        [
+            StaticFile { key: format!("{}:files:a.conf", ids[0]), path: dir.path().join("files/a.conf") },
+            StaticFile { key: format!("{}:templates:t.j2", ids[2]), path: dir.path().join("templates/t.j2") },
+        ]
+    );
+    let names = first.referenced().unwrap();
+    for name in ["target", "enabled", "other", "deep", "list", "x"] {
+        assert!(names.contains(name), "{name}");
+    }
+    assert!(!names.contains("missing") && !first.uses_hostvars);
+    assert!(site.warnings.to_string().contains("`missing` is not there"));
+    assert!(second.uses_hostvars && second.referenced().is_none());
+    assert!(third.referenced().is_none());
+    let names = fourth.referenced().unwrap();
+    assert!(names.contains("one") && names.contains("two"));
+    assert_eq!(first.privilege(false), Privilege::Connection);
+    assert_eq!(first.privilege(true), Privilege::Root);
+    assert_eq!(third.privilege(false), Privilege::Root);
+    assert_eq!(fourth.privilege(true), Privilege::Connection);
+}
+
+#[test]
+fn the_command_lines_become_is_a_default() {
+    let text = "- hosts: all\n  tasks:\n    - ping:\n    - {ping: , become: no, become_user: joe}\n";
+    let options = LoadOptions { become_all: true, become_user: Some("ann".into()), ..LoadOptions::default() };
+    let (site, _dir) = load_with(&[("site.yml", text)], &options).unwrap();
+    let seen = |t: &Task| (t.privilege.enabled.as_ref().unwrap().to_json(), t.privilege.user.as_ref().unwrap().key_text());
+    let seen: Vec<_> = tasks(&site).into_iter().map(seen).collect();
+    assert_eq!(seen, [(true.into(), "ann".to_owned()), (false.into(), "joe".to_owned())]);
+    assert_eq!(site.plays[0].privilege(false), Privilege::Root);
+}
+
+#[test]
+fn lists_look_like_ansibles() {
+    let files = [
+        (
+            "site.yml",
+            "
+- hosts: [a, b]
+  name: First
+  tags: [p]
+  roles: [{role: r, tags: q}]
+  tasks:
+    - {name: one, ping: }
+    - ansible.builtin.ping:
+    - name: careful
+      block: [{name: two, ping: , tags: z}]
+      rescue: [{name: three, ping: }]
+- hosts: all
+  tasks: [{name: f, ping: }]
+",
+        ),
+        ("roles/r/tasks/main.yml", "- {name: in role, ping: }\n"),
+    ];
+    let (site, dir) = load_with(&files, &LoadOptions::default()).unwrap();
+    let hosts = |play: usize| if play == 0 { vec!["a".to_owned()] } else { vec![] };
+    let text = site.list_text(true, true, Some(&hosts)).replace(&dir.path().display().to_string(), "");
+    let expected = "
+playbook: /site.yml
+
+  play #1 (a,b): First\tTAGS: [p]
+    pattern: a,b
+    hosts (1):
+      a
+    tasks:
+      r : in role\tTAGS: [p, q]
+      one\tTAGS: [p]
+      ansible.builtin.ping\tTAGS: [p]
+      two\tTAGS: [p, z]
+      TASK TAGS: [p, q, z]
+
+  play #2 (all): all\tTAGS: []
+    pattern: all
+    hosts (0):
+    tasks:
+      f\tTAGS: []
+      TASK TAGS: []
+";
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn everything_wrong_is_said_once_and_in_order() {
+    let wrong = errors(&[
+        (
+            "site.yml",
+            "- hosts: all\n  tasks:\n    - import_tasks: a.yml\n    - import_tasks: a.yml\n    - pnig:\n  gather_facts: sometimes\n",
+        ),
+        ("a.yml", "- debug: msgs=x\n"),
+    ]);
+    let lines: Vec<&str> = wrong.lines().map(|l| l.split(": ").next().unwrap()).collect();
+    assert_eq!(lines, ["site.yml:5:7", "site.yml:6:17", "a.yml:1:10"]);
+}
