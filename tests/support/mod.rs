@@ -17,6 +17,7 @@ pub const DISK: u64 = 320 << 20;
 
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 static LEFT_OVER: Once = Once::new();
+static AGENT: Once = Once::new();
 
 /// A lab of this test's own; it goes away with this value, also when the test fails.
 pub struct Lab {
@@ -108,13 +109,33 @@ pub fn fettle<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Output
 /// The same, not started yet: no terminal, no settings of the user, nothing to read.
 pub fn fettle_command<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(FETTLE);
-    command.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+    command.args(arguments);
+    if command.get_args().next() != Some(OsStr::new("lab")) {
+        AGENT.call_once(build_agent);
+    }
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(|name| name.starts_with("ANSIBLE_") || name == "SSH_AUTH_SOCK") {
             command.env_remove(name);
         }
     }
     command
+}
+
+/// Builds the agent of today's sources beside the `fettle` under test. `scripts/test` has done so before and says
+/// where it is.
+fn build_agent() {
+    if std::env::var_os("FETTLE_AGENT_DIR").is_some() {
+        return;
+    }
+    let folder = Path::new(FETTLE).parent().unwrap_or(Path::new("."));
+    let mut build = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/build"));
+    build.arg("--agents-only").env("CARGO_TARGET_DIR", folder.parent().unwrap_or(Path::new("."))).stdin(Stdio::null());
+    if folder.ends_with("debug") {
+        build.arg("--debug");
+    }
+    let output = build.output().unwrap_or_else(|why| panic!("scripts/build: {why}"));
+    succeeded("scripts/build", &output);
 }
 
 /// What a command that must succeed printed, trimmed.
