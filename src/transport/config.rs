@@ -1,0 +1,135 @@
+//! The parts of `~/.ssh/config` that fettle follows.
+
+use std::path::{Path, PathBuf};
+
+/// What the operator's SSH configuration says about a host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostConfig {
+    /// `HostName`.
+    pub host_name: Option<String>,
+    /// `Port`.
+    pub port: Option<u16>,
+    /// `User`.
+    pub user: Option<String>,
+    /// `IdentityFile`, all of them.
+    pub identity_files: Vec<PathBuf>,
+    /// `UserKnownHostsFile`.
+    pub known_hosts: Vec<PathBuf>,
+    /// `StrictHostKeyChecking`.
+    pub strict: Option<String>,
+    /// `IdentitiesOnly`.
+    pub identities_only: bool,
+    /// `ProxyJump` or `ProxyCommand`, which fettle can't follow yet: keyword and line.
+    pub proxy: Option<(String, String)>,
+    /// `ConnectTimeout`, seconds.
+    pub timeout: Option<u64>,
+}
+
+/// Reads the configuration for `host` as ssh_config(5) says: the first value of each keyword counts. `Match` blocks
+/// other than `Match all` are passed over.
+pub fn read(path: &Path, host: &str) -> HostConfig {
+    let mut config = HostConfig::default();
+    apply(path, host, &mut config, 0);
+    config
+}
+
+fn apply(path: &Path, host: &str, config: &mut HostConfig, depth: usize) {
+    let Ok(text) = std::fs::read_to_string(path) else { return };
+    let mut active = true;
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (keyword, value) = match line.find(|c: char| c.is_whitespace() || c == '=') {
+            Some(at) => (&line[..at], line[at..].trim_start_matches(|c: char| c.is_whitespace() || c == '=').trim()),
+            None => (line, ""),
+        };
+        let value = value.trim_matches('"');
+        match keyword.to_ascii_lowercase().as_str() {
+            "host" => active = matches(value, host),
+            "match" => active = value.eq_ignore_ascii_case("all"),
+            // 16: OpenSSH's own limit of nested includes.
+            "include" if active && depth < 16 => {
+                for name in value.split_whitespace() {
+                    let included = expand(name);
+                    let included = if included.is_absolute() { included } else { path.parent().unwrap_or(Path::new("")).join(included) };
+                    apply(&included, host, config, depth + 1);
+                }
+            }
+            _ if !active => {}
+            "hostname" => set(&mut config.host_name, value.replace("%h", host)),
+            "port" => config.port = config.port.or(value.parse().ok()),
+            "user" => set(&mut config.user, value.to_owned()),
+            "identityfile" => config.identity_files.push(expand(value)),
+            "userknownhostsfile" if config.known_hosts.is_empty() => config.known_hosts = value.split_whitespace().map(expand).collect(),
+            "stricthostkeychecking" => set(&mut config.strict, value.to_ascii_lowercase()),
+            "identitiesonly" => config.identities_only |= value.eq_ignore_ascii_case("yes"),
+            "proxyjump" | "proxycommand" if config.proxy.is_none() && !value.eq_ignore_ascii_case("none") => {
+                config.proxy = Some((keyword.to_owned(), format!("{}:{}", path.display(), number + 1)));
+            }
+            "connecttimeout" => config.timeout = config.timeout.or(value.parse().ok()),
+            _ => {}
+        }
+    }
+}
+
+fn set(slot: &mut Option<String>, value: String) {
+    if slot.is_none() {
+        *slot = Some(value);
+    }
+}
+
+/// `~` and `%d` at the start.
+pub fn expand(path: &str) -> PathBuf {
+    let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_else(|| PathBuf::from("/root"));
+    match path.strip_prefix("~/").or_else(|| path.strip_prefix("%d/")) {
+        Some(rest) => home.join(rest),
+        None => PathBuf::from(path),
+    }
+}
+
+/// `Host` patterns: any that matches, unless a negated one does.
+fn matches(patterns: &str, host: &str) -> bool {
+    let mut found = false;
+    for pattern in patterns.split_whitespace() {
+        match pattern.strip_prefix('!') {
+            Some(negated) if glob(negated.as_bytes(), host.as_bytes()) => return false,
+            Some(_) => {}
+            None => found |= glob(pattern.as_bytes(), host.as_bytes()),
+        }
+    }
+    found
+}
+
+fn glob(pattern: &[u8], text: &[u8]) -> bool {
+    match (pattern.split_first(), text.split_first()) {
+        (None, None) => true,
+        (Some((b'*', rest)), _) => glob(rest, text) || text.split_first().is_some_and(|(_, t)| glob(pattern, t)),
+        (Some((b'?', p)), Some((_, t))) => glob(p, t),
+        (Some((a, p)), Some((b, t))) if a.eq_ignore_ascii_case(b) => glob(p, t),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_value_counts_and_patterns_choose() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config");
+        std::fs::write(
+            &path,
+            "Host node* !node9\n  User ops\n  Port=2222\n  IdentityFile /k1\nHost node1\n  HostName 10.0.0.1\n  User other\nHost jump\n ProxyJump b\nMatch host x\n User never\nHost *\n  IdentityFile /k2\n  StrictHostKeyChecking accept-new\n",
+        )
+        .unwrap();
+        let config = read(&path, "node1");
+        assert_eq!((config.user.as_deref(), config.port, config.host_name.as_deref()), (Some("ops"), Some(2222), Some("10.0.0.1")));
+        assert_eq!(config.identity_files, [PathBuf::from("/k1"), PathBuf::from("/k2")]);
+        assert_eq!(read(&path, "node9").user, None);
+        assert_eq!(read(&path, "jump").proxy.unwrap().0, "ProxyJump");
+        assert_eq!(read(&path, "node1").strict.as_deref(), Some("accept-new"));
+    }
+}

@@ -1,0 +1,361 @@
+//! Where and how to connect: inventory variables, command-line defaults and `~/.ssh/config` put together.
+
+use super::config::{self, HostConfig, expand};
+use crate::diag::{Diagnostic, Loc};
+use serde_json::{Map, Value as Json};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How the connection is carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Over SSH.
+    Ssh,
+    /// This machine itself.
+    Local,
+}
+
+/// What to do about a host key that is not known. A changed one is refused always.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StrictHostKey {
+    /// Ask at the terminal; refuse where there is none.
+    Ask,
+    /// Refuse.
+    Yes,
+    /// Take it and remember it.
+    AcceptNew,
+    /// Take it, remember nothing.
+    No,
+}
+
+/// Asks the operator whether to trust an unknown host key.
+pub trait HostKeyPrompt: Send + Sync {
+    /// `true`: trust it from now on.
+    fn trust(&self, host: &str, kind: &str, fingerprint: &str) -> bool;
+}
+
+struct Refuse;
+
+impl HostKeyPrompt for Refuse {
+    fn trust(&self, _host: &str, _kind: &str, _fingerprint: &str) -> bool {
+        false
+    }
+}
+
+/// What the command line says for all hosts.
+#[derive(Clone)]
+pub struct Defaults {
+    /// `-u`.
+    pub user: Option<String>,
+    /// `--private-key`.
+    pub private_key: Option<PathBuf>,
+    /// `-k`.
+    pub password: Option<String>,
+    /// `-K`.
+    pub become_password: Option<String>,
+    /// `-c`.
+    pub connection: Option<String>,
+    /// `-T`.
+    pub connect_timeout: Duration,
+    /// How long an agent may be silent. It says that it is there every 5 s.
+    pub silence: Duration,
+    /// `~/.ssh/config`; `None`: none is read.
+    pub ssh_config: Option<PathBuf>,
+    /// Asks about unknown host keys.
+    pub prompt: Arc<dyn HostKeyPrompt>,
+}
+
+impl Default for Defaults {
+    fn default() -> Self {
+        Self {
+            user: None,
+            private_key: None,
+            password: None,
+            become_password: None,
+            connection: None,
+            connect_timeout: Duration::from_secs(10),
+            silence: Duration::from_secs(30),
+            ssh_config: Some(expand("~/.ssh/config")),
+            prompt: Arc::new(Refuse),
+        }
+    }
+}
+
+/// One host's connection.
+#[derive(Clone)]
+pub struct Target {
+    /// Its name in the inventory.
+    pub host: String,
+    /// SSH or local.
+    pub kind: Kind,
+    /// Where to connect to.
+    pub address: String,
+    /// Port.
+    pub port: u16,
+    /// Who logs in.
+    pub user: String,
+    /// Keys to try, in order.
+    pub identity_files: Vec<PathBuf>,
+    /// Try no keys but these.
+    pub identities_only: bool,
+    /// Login password.
+    pub password: Option<String>,
+    /// sudo password.
+    pub become_password: Option<String>,
+    /// Files with known host keys; new ones go to the first.
+    pub known_hosts: Vec<PathBuf>,
+    /// About unknown host keys.
+    pub strict: StrictHostKey,
+    /// Time limit for connecting and logging in.
+    pub connect_timeout: Duration,
+    /// How long the agent may be silent.
+    pub silence: Duration,
+    /// Asks about unknown host keys.
+    pub prompt: Arc<dyn HostKeyPrompt>,
+}
+
+impl Target {
+    /// Puts the target of `host` together. `vars`: its `ansible_*` connection variables, rendered.
+    pub fn from_vars(host: &str, vars: &Map<String, Json>, defaults: &Defaults) -> Result<Self, Diagnostic> {
+        let wrong = |name: &str, message: String| Diagnostic::error(&Loc::outside(&format!("{name} of host {host}")), message);
+        let text = |names: &[&str]| -> Option<String> {
+            names
+                .iter()
+                .find_map(|n| vars.get(*n))
+                .filter(|v| !v.is_null())
+                .map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned))
+                .filter(|s| !s.is_empty())
+        };
+        let connection = text(&["ansible_connection"]).or_else(|| defaults.connection.clone());
+        let kind = match connection.as_deref() {
+            None | Some("ssh" | "smart" | "paramiko" | "ssh2" | "ansible.builtin.ssh") => Kind::Ssh,
+            Some("local" | "ansible.builtin.local") => Kind::Local,
+            Some(other) => {
+                return Err(
+                    wrong("ansible_connection", format!("the connection `{other}` is not supported")).help("there are ssh and local")
+                );
+            }
+        };
+        if let Some(method) = text(&["ansible_become_method", "ansible_become_exe"]).filter(|m| m != "sudo" && m != "ansible.builtin.sudo")
+        {
+            return Err(wrong("ansible_become_method", format!("becoming root by `{method}` is not supported")).help("there is sudo"));
+        }
+        if let Some(flags) =
+            text(&["ansible_become_flags"]).filter(|f| !f.split_whitespace().all(|f| matches!(f, "-H" | "-S" | "-n" | "-HSn" | "-E")))
+        {
+            return Err(wrong("ansible_become_flags", format!("the flags `{flags}` are not supported"))
+                .help("fettle's agent is started with `sudo -n` or `sudo -S`"));
+        }
+        let named = text(&["ansible_host", "ansible_ssh_host"]).unwrap_or_else(|| host.to_owned());
+        let mut ssh = match (&defaults.ssh_config, kind) {
+            (Some(path), Kind::Ssh) => {
+                let mut config = config::read(path, &named);
+                let system = config::read(std::path::Path::new("/etc/ssh/ssh_config"), &named);
+                merge(&mut config, system);
+                config
+            }
+            _ => HostConfig::default(),
+        };
+        let mut strict = None;
+        for variable in ["ansible_ssh_common_args", "ansible_ssh_extra_args", "ansible_ssh_args"] {
+            if let Some(args) = text(&[variable]) {
+                ssh_args(&args, &mut ssh, &mut strict).map_err(|e| wrong(variable, e).help("fettle speaks SSH itself; understood are -o with User, Port, IdentityFile, IdentitiesOnly, UserKnownHostsFile, StrictHostKeyChecking, ConnectTimeout and OpenSSH's options about connection sharing"))?;
+            }
+        }
+        if let Some((keyword, place)) = &ssh.proxy {
+            return Err(wrong("the SSH connection", format!("{keyword} ({place}) is not supported yet"))
+                .help("run fettle on the jump host itself, or connect through a VPN"));
+        }
+        let strict = match strict.or(ssh.strict).as_deref() {
+            Some("no" | "off") => StrictHostKey::No,
+            Some("accept-new") => StrictHostKey::AcceptNew,
+            Some("yes") => StrictHostKey::Yes,
+            _ => match text(&["ansible_host_key_checking", "ansible_ssh_host_key_checking"]).as_deref() {
+                Some("False" | "false" | "no") => StrictHostKey::No,
+                _ if std::env::var("ANSIBLE_HOST_KEY_CHECKING")
+                    .is_ok_and(|v| matches!(v.to_ascii_lowercase().as_str(), "false" | "no" | "0")) =>
+                {
+                    StrictHostKey::No
+                }
+                _ => StrictHostKey::Ask,
+            },
+        };
+        let port = match text(&["ansible_port", "ansible_ssh_port"]) {
+            Some(port) => port.parse().map_err(|_| wrong("ansible_port", format!("`{port}` is no port")))?,
+            None => ssh.port.unwrap_or(22),
+        };
+        let key = text(&["ansible_ssh_private_key_file", "ansible_private_key_file"])
+            .map(|k| expand(&k))
+            .or_else(|| defaults.private_key.clone());
+        let identities_only = ssh.identities_only || key.is_some();
+        let mut identity_files: Vec<PathBuf> = key.into_iter().collect();
+        identity_files.append(&mut ssh.identity_files);
+        if identity_files.is_empty() {
+            identity_files =
+                ["~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa"].iter().map(|p| expand(p)).filter(|p| p.exists()).collect();
+        }
+        let known_hosts = if ssh.known_hosts.is_empty() {
+            vec![expand("~/.ssh/known_hosts"), expand("~/.ssh/known_hosts2"), PathBuf::from("/etc/ssh/ssh_known_hosts")]
+        } else {
+            ssh.known_hosts.iter().cloned().chain([PathBuf::from("/etc/ssh/ssh_known_hosts")]).collect()
+        };
+        let own = local_user();
+        let user = match kind {
+            Kind::Local => own,
+            Kind::Ssh => text(&["ansible_user", "ansible_ssh_user"]).or_else(|| defaults.user.clone()).or(ssh.user).unwrap_or(own),
+        };
+        Ok(Self {
+            host: host.to_owned(),
+            kind,
+            address: ssh.host_name.unwrap_or(named),
+            port,
+            user,
+            identity_files,
+            identities_only,
+            password: text(&["ansible_password", "ansible_ssh_pass", "ansible_ssh_password"]).or_else(|| defaults.password.clone()),
+            become_password: text(&["ansible_become_password", "ansible_become_pass", "ansible_sudo_pass"])
+                .or_else(|| defaults.become_password.clone()),
+            known_hosts,
+            strict,
+            connect_timeout: ssh.timeout.map_or(defaults.connect_timeout, Duration::from_secs),
+            silence: defaults.silence,
+            prompt: defaults.prompt.clone(),
+        })
+    }
+
+    /// Who logs in.
+    pub fn login(&self) -> &str {
+        &self.user
+    }
+}
+
+/// The user who runs fettle.
+fn local_user() -> String {
+    nix::unistd::User::from_uid(nix::unistd::geteuid())
+        .ok()
+        .flatten()
+        .map(|u| u.name)
+        .or_else(|| std::env::var("USER").ok())
+        .unwrap_or_else(|| "root".into())
+}
+
+fn merge(config: &mut HostConfig, system: HostConfig) {
+    config.host_name = config.host_name.take().or(system.host_name);
+    config.port = config.port.or(system.port);
+    config.user = config.user.take().or(system.user);
+    config.strict = config.strict.take().or(system.strict);
+    config.identity_files.extend(system.identity_files);
+    if config.known_hosts.is_empty() {
+        config.known_hosts = system.known_hosts;
+    }
+    config.proxy = config.proxy.take().or(system.proxy);
+    config.timeout = config.timeout.or(system.timeout);
+}
+
+/// Understands `-o Key=Value` and the like; options that only tune OpenSSH's own working are passed over.
+fn ssh_args(args: &str, config: &mut HostConfig, strict: &mut Option<String>) -> Result<(), String> {
+    let words = split(args);
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        let option = match word.as_str() {
+            "-o" => words.next().cloned().ok_or("-o needs an option")?,
+            "-i" => format!("IdentityFile={}", words.next().ok_or("-i needs a file")?),
+            "-p" => format!("Port={}", words.next().ok_or("-p needs a number")?),
+            "-l" => format!("User={}", words.next().ok_or("-l needs a user")?),
+            "-C" | "-q" | "-T" | "-4" | "-6" | "-a" | "-x" => continue,
+            other => match other.strip_prefix("-o") {
+                Some(option) => option.to_owned(),
+                None => return Err(format!("`{other}` is not supported")),
+            },
+        };
+        let (key, value) = option.split_once(['=', ' ']).ok_or_else(|| format!("`{option}` is no option"))?;
+        let value = value.trim().trim_matches('"').to_owned();
+        match key.trim().to_ascii_lowercase().as_str() {
+            "stricthostkeychecking" => *strict = Some(value.to_ascii_lowercase()),
+            "userknownhostsfile" => config.known_hosts = value.split_whitespace().map(expand).collect(),
+            "port" => config.port = Some(value.parse().map_err(|_| format!("`{value}` is no port"))?),
+            "user" => config.user = Some(value),
+            "hostname" => config.host_name = Some(value),
+            "identityfile" => config.identity_files.insert(0, expand(&value)),
+            "identitiesonly" => config.identities_only = value.eq_ignore_ascii_case("yes"),
+            "connecttimeout" => config.timeout = value.parse().ok(),
+            "controlmaster"
+            | "controlpersist"
+            | "controlpath"
+            | "serveraliveinterval"
+            | "serveralivecountmax"
+            | "compression"
+            | "loglevel"
+            | "batchmode"
+            | "preferredauthentications"
+            | "forwardagent"
+            | "tcpkeepalive"
+            | "gssapiauthentication"
+            | "pubkeyauthentication"
+            | "passwordauthentication"
+            | "kbdinteractiveauthentication"
+            | "connectionattempts"
+            | "addressfamily"
+            | "globalknownhostsfile"
+            | "updatehostkeys"
+            | "checkhostip" => {}
+            other => return Err(format!("the SSH option `{other}` is not supported")),
+        }
+    }
+    Ok(())
+}
+
+fn split(text: &str) -> Vec<String> {
+    let mut all = vec![];
+    let mut word = String::new();
+    let mut quote = None;
+    for c in text.chars() {
+        match (quote, c) {
+            (Some(q), c) if c == q => quote = None,
+            (None, '"' | '\'') => quote = Some(c),
+            (None, c) if c.is_whitespace() => {
+                if !word.is_empty() {
+                    all.push(std::mem::take(&mut word));
+                }
+            }
+            (_, c) => word.push(c),
+        }
+    }
+    if !word.is_empty() {
+        all.push(word);
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn target(vars: Json) -> Result<Target, Diagnostic> {
+        let defaults = Defaults { ssh_config: None, ..Defaults::default() };
+        Target::from_vars("node1", vars.as_object().unwrap(), &defaults)
+    }
+
+    #[test]
+    fn inventory_variables_make_a_target() {
+        let t =
+            target(json!({"ansible_host": "10.0.0.1", "ansible_port": "2222", "ansible_user": "ops", "ansible_ssh_private_key_file": "/k",
+            "ansible_ssh_common_args": "-o UserKnownHostsFile=/kh -o StrictHostKeyChecking=accept-new"}))
+            .unwrap();
+        assert_eq!((t.address.as_str(), t.port, t.login(), t.kind), ("10.0.0.1", 2222, "ops", Kind::Ssh));
+        assert_eq!(t.known_hosts[0], PathBuf::from("/kh"));
+        assert_eq!((t.identity_files, t.identities_only, t.strict), (vec![PathBuf::from("/k")], true, StrictHostKey::AcceptNew));
+        assert_eq!(target(json!({"ansible_connection": "local"})).unwrap().kind, Kind::Local);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused_by_name() {
+        let told = |vars: Json| target(vars).err().unwrap().to_string();
+        assert!(told(json!({"ansible_connection": "docker"})).contains("`docker` is not supported"));
+        assert!(told(json!({"ansible_ssh_common_args": "-o ProxyCommand=x"})).contains("`proxycommand` is not supported"));
+        assert!(told(json!({"ansible_become_method": "su"})).contains("`su` is not supported"));
+        assert!(told(json!({"ansible_port": "x"})).contains("is no port"));
+    }
+}
