@@ -153,8 +153,11 @@ impl Inventory {
     }
 }
 
+/// First host taken (from the end if negative), and the last one if there may be more than one.
+type Subscript = (i64, Option<i64>);
+
 /// Cuts `[0]`, `[-1]`, `[0:2]` or `[1:]` off; the second number is the last one taken.
-fn subscript(pattern: &str) -> Result<(&str, Option<(i64, Option<i64>)>), Diagnostic> {
+fn subscript(pattern: &str) -> Result<(&str, Option<Subscript>), Diagnostic> {
     if pattern.starts_with('~') {
         return Ok((pattern, None));
     }
