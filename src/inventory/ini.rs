@@ -13,6 +13,8 @@ enum Kind {
     Hosts,
     Children,
     Vars,
+    /// The section's head is wrong, which is told; its lines can't be judged.
+    Unknown,
 }
 
 /// Reads an INI inventory into `data`. `file` names it in messages.
@@ -76,6 +78,7 @@ impl Reader<'_> {
             Kind::Hosts => self.host(content, place),
             Kind::Vars => self.variable(content, place),
             Kind::Children => self.child(content, place),
+            Kind::Unknown => Ok(()),
         }
     }
 
@@ -87,6 +90,7 @@ impl Reader<'_> {
 
     fn section(&mut self, content: &str, place: Place) -> Result<(), Diagnostic> {
         let count = content.chars().count();
+        self.kind = Kind::Unknown;
         let Some((inside, behind)) = content.get(1..).and_then(|rest| rest.split_once(']')) else {
             return Err(Diagnostic::error(&self.loc(place, 0, count), "this section's bracket is not closed").label("`]` is missing"));
         };
@@ -103,7 +107,6 @@ impl Reader<'_> {
             Some((name, kind)) => (name, kind),
         };
         if name.is_empty() || name.contains(char::is_whitespace) {
-            // What follows belongs to no group that could be told; it is not guessed.
             let loc = self.loc(place, 1, inside.chars().count());
             return Err(Diagnostic::error(&loc, format!("`{inside}` is not a group's name: it is empty or has a space in it")));
         }

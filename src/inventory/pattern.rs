@@ -29,7 +29,8 @@ impl Inventory {
             for (number, line) in text.lines().enumerate() {
                 let line = line.trim();
                 if !line.is_empty() {
-                    let loc = Loc::new(file, u32::try_from(number + 1).unwrap_or(u32::MAX), 1);
+                    let small = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+                    let loc = Loc { len: small(line.chars().count()), ..Loc::new(file, small(number + 1), 1) };
                     self.evaluate(&[line.to_owned()]).map_err(|e| Diagnostic { loc: Some(loc), ..e })?;
                     patterns.push(line.to_owned());
                 }

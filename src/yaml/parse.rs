@@ -4,7 +4,7 @@ use super::scalar::{float, integer, resolve};
 use super::{Mapping, Node, Value};
 use crate::diag::{Diagnostic, Diagnostics, Loc};
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -135,6 +135,7 @@ impl<'t> Reader<'t> {
             }
             Event::Scalar(text, style, anchor, tag) => (self.scalar(&text, style, tag.as_deref(), loc)?, anchor),
             Event::SequenceStart(_, anchor, tag) => {
+                only_tag(tag.as_deref(), "seq", &loc)?;
                 let mut items = vec![];
                 loop {
                     let (event, span) = self.next()?;
@@ -146,12 +147,15 @@ impl<'t> Reader<'t> {
                 (Node { value: Value::Seq(items), loc, tag: own_tag(tag.as_deref()) }, anchor)
             }
             Event::MappingStart(_, anchor, tag) => {
+                only_tag(tag.as_deref(), "map", &loc)?;
                 let map = self.mapping(depth)?;
                 (Node { value: Value::Map(map), loc, tag: own_tag(tag.as_deref()) }, anchor)
             }
             _ => return Err(self.error(span, "a value is expected here")),
         };
         if anchor != 0 {
+            // The copy kept for aliases counts as well: anchors around anchors would add up unseen.
+            self.count(size(&node), span)?;
             self.anchors.insert(anchor, node.clone());
         }
         Ok(node)
@@ -168,6 +172,7 @@ impl<'t> Reader<'t> {
     fn mapping(&mut self, depth: usize) -> Result<Mapping, Diagnostics> {
         let mut own: Vec<(Node, Node)> = vec![];
         let mut merged: Vec<(Node, Node)> = vec![];
+        let mut merged_keys: HashSet<String> = HashSet::new();
         let mut places: HashMap<String, usize> = HashMap::new();
         loop {
             let (event, span) = self.next()?;
@@ -179,15 +184,13 @@ impl<'t> Reader<'t> {
             let (event, value_span) = self.next()?;
             let value = self.node(event, value_span, depth + 1)?;
             if plain_merge {
-                self.merge(&value, &mut merged)?;
+                self.merge(&value, &mut merged, &mut merged_keys)?;
                 continue;
             }
             if matches!(key.value, Value::Seq(_) | Value::Map(_)) {
-                return Err(Diagnostic::error(&key.loc, format!("a key must be a plain value, not {}", key.kind()))
-                    .help("if this is a template, put it in quotes: \"{{ name }}\"")
-                    .into());
+                return Err(self.key_error(&key));
             }
-            let id = format!("{:?}", key.value);
+            let id = key_id(&key);
             match places.get(&id) {
                 Some(&at) => {
                     let message =
@@ -202,13 +205,27 @@ impl<'t> Reader<'t> {
             }
         }
         // Merged keys come first, as PyYAML puts them; the mapping's own keys win.
-        merged.retain(|(key, _)| !places.contains_key(&format!("{:?}", key.value)));
+        merged.retain(|(key, _)| !places.contains_key(&key_id(key)));
         merged.extend(own);
         Ok(Mapping(merged))
     }
 
+    /// A list or mapping as a key: nearly always a template without quotes.
+    fn key_error(&self, key: &Node) -> Diagnostics {
+        let line = (key.loc.line as usize).checked_sub(1).and_then(|n| self.text.lines().nth(n)).unwrap_or("");
+        let before = (key.loc.column as usize).saturating_sub(2);
+        let rest: String = line.chars().skip(before).collect();
+        if !rest.starts_with("{{") {
+            return Diagnostic::error(&key.loc, format!("a key must be a plain value, not {}", key.kind())).into();
+        }
+        let loc = Loc { column: u32::try_from(before + 1).unwrap_or(u32::MAX), len: 2, ..key.loc.clone() };
+        let value = rest.trim_end();
+        let quoted = if value.contains(['"', '#']) { "\"{{ name }}\"".to_owned() } else { format!("\"{value}\"") };
+        Diagnostic::error(&loc, "a value that starts with `{{` must be in quotes").help(format!("write {quoted}")).into()
+    }
+
     /// Adds what `<<: value` brings; earlier mappings of a list win.
-    fn merge(&self, value: &Node, merged: &mut Vec<(Node, Node)>) -> Result<(), Diagnostics> {
+    fn merge(&self, value: &Node, merged: &mut Vec<(Node, Node)>, known: &mut HashSet<String>) -> Result<(), Diagnostics> {
         let mappings: Vec<&Node> = match &value.value {
             Value::Map(_) => vec![value],
             Value::Seq(items) => items.iter().collect(),
@@ -223,7 +240,7 @@ impl<'t> Reader<'t> {
                 return Err(Diagnostic::error(&node.loc, format!("`<<` merges mappings, not {}", node.kind())).into());
             };
             for (key, value) in map.iter() {
-                if !merged.iter().any(|(known, _)| known.value == key.value) {
+                if known.insert(key_id(key)) {
                     merged.push((key.clone(), value.clone()));
                 }
             }
@@ -243,7 +260,9 @@ impl<'t> Reader<'t> {
                 _ => return Err(cannot("a boolean")),
             },
             Some("null") => Value::Null,
-            Some(_) => text_value(),
+            // A date stays text, with or without the tag.
+            Some("timestamp") => text_value(),
+            Some(other) => return Err(unsupported(other, &loc)),
             None if tag.is_none() && style == ScalarStyle::Plain => resolve(text),
             None => text_value(),
         };
@@ -254,6 +273,25 @@ impl<'t> Reader<'t> {
 /// A tag that is not one of YAML's own, as written.
 fn own_tag(tag: Option<&Tag>) -> Option<Box<str>> {
     tag.filter(|t| t.core_suffix().is_none()).map(|t| t.original().into())
+}
+
+/// Refuses YAML's own tags on a collection, other than the one that says what it is anyway.
+fn only_tag(tag: Option<&Tag>, allowed: &str, loc: &Loc) -> Result<(), Diagnostics> {
+    match tag.and_then(Tag::core_suffix) {
+        Some(other) if other != allowed => Err(unsupported(other, loc)),
+        _ => Ok(()),
+    }
+}
+
+fn unsupported(tag: &str, loc: &Loc) -> Diagnostics {
+    Diagnostic::error(loc, format!("the tag `!!{tag}` is not supported here"))
+        .help("supported are !!str, !!int, !!float, !!bool, !!null, !!seq, !!map")
+        .into()
+}
+
+/// What makes two keys the same one: kind and value.
+fn key_id(key: &Node) -> String {
+    format!("{:?}", key.value)
 }
 
 fn size(node: &Node) -> usize {
