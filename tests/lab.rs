@@ -27,6 +27,14 @@ fn traces(name: &str) -> Vec<String> {
     traces
 }
 
+/// Bridges named as labs name them that no lab can be found by.
+fn nameless_bridges() -> Vec<String> {
+    let links = fs::read_dir("/sys/class/net").expect("links").flatten();
+    let nameless = links.filter(|link| fs::read_to_string(link.path().join("ifalias")).is_ok_and(|alias| alias.trim().is_empty()));
+    let names = nameless.filter_map(|link| link.file_name().into_string().ok());
+    names.filter(|name| name.strip_prefix("fettle").is_some_and(|rest| rest.parse::<u8>().is_ok())).collect()
+}
+
 /// Process ids, as this machine counts, of everything that runs inside a host, with the time each was started.
 fn processes(lab: &Lab, host: &str) -> Vec<(PathBuf, String)> {
     let space = |pid: &Path| fs::read_link(pid.join("ns/pid")).ok();
@@ -198,9 +206,15 @@ fn an_interrupted_up_leaves_nothing_or_what_down_removes() {
     if !is_root() {
         return;
     }
-    for (signal, delay) in
-        [(Signal::SIGINT, 20), (Signal::SIGKILL, 20), (Signal::SIGINT, 90), (Signal::SIGKILL, 90), (Signal::SIGKILL, 200)]
-    {
+    for (signal, delay) in [
+        (Signal::SIGINT, 20),
+        (Signal::SIGKILL, 8),
+        (Signal::SIGKILL, 16),
+        (Signal::SIGKILL, 30),
+        (Signal::SIGINT, 90),
+        (Signal::SIGKILL, 90),
+        (Signal::SIGKILL, 200),
+    ] {
         let name = unique_name();
         let mut up = fettle_command(["lab", "up", "--name", &name, "--hosts", "4", "--disks", "2"]);
         let mut up = up.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("fettle");
@@ -215,6 +229,12 @@ fn an_interrupted_up_leaves_nothing_or_what_down_removes() {
         }
         succeeded("down", &fettle(["lab", "down", "--name", &name]));
         assert_eq!(traces(&name), Vec::<String>::new(), "{signal} after {delay} ms");
+    }
+    // A bridge that got no lab's name is one that nobody would ever remove. Labs of other tests may be getting theirs.
+    let limit = Instant::now() + Duration::from_secs(5);
+    while let [stray, ..] = nameless_bridges().as_slice() {
+        assert!(Instant::now() < limit, "{stray} belongs to no lab");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

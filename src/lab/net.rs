@@ -78,20 +78,18 @@ pub fn make_bridge(lab: &Lab) -> Result<Subnet, Diagnostic> {
             continue;
         }
         let bridge = subnet.bridge();
-        match ip(&format!("link add {bridge} type bridge stp_state 0 forward_delay 0\n")) {
-            Ok(()) => {}
-            Err(why) if why.contains("File exists") => continue,
-            Err(why) => return Err(failed("cannot make the lab's bridge", why)),
-        }
-        // The alias first: from here on `down` finds it.
+        // One batch, so that a kill of this process cannot part the bridge from the alias by which `down` finds it.
         let lines = format!(
-            "link set {bridge} alias {}\nlink set {bridge} mtu {MTU} up\naddress add {}/24 dev {bridge}\n",
+            "link add {bridge} type bridge stp_state 0 forward_delay 0\nlink set {bridge} alias {}\n\
+             link set {bridge} mtu {MTU} up\naddress add {}/24 dev {bridge}\n",
             lab.alias(),
             subnet.gateway()
         );
-        if let Err(why) = ip(&lines) {
-            let _ = ip(&format!("link del {bridge}\n"));
-            return Err(failed("cannot set up the lab's bridge", why));
+        match ip(&lines) {
+            Ok(()) => {}
+            Err(why) if why.contains("File exists") => continue,
+            // What there is of it carries the alias; whoever called cleans up.
+            Err(why) => return Err(failed("cannot make the lab's bridge", why)),
         }
         return Ok(subnet);
     }
