@@ -1,8 +1,15 @@
-//! Data to text, the way PyYAML writes it: what reads back as another type is quoted.
+//! Data to text, the way PyYAML writes it, to the byte: what reads back as another type is quoted, long lines are
+//! folded, sequences in mappings are not indented.
 
 use super::Value;
 use super::scalar::resolve;
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
+
+/// Longest line before it is folded; PyYAML's default.
+const WIDTH: usize = 80;
+
+/// Longest key written as `key: value`; PyYAML writes longer ones as `? key`.
+const SIMPLE_KEY: usize = 128;
 
 /// YAML text of `value`. `nice`: block style with four spaces a level, as Ansible's `to_nice_yaml`; otherwise
 /// PyYAML's default: leaf collections in flow style, as `to_yaml`. Keys are sorted, as both do.
@@ -10,174 +17,448 @@ pub fn to_text(value: &Json, nice: bool) -> String {
     to_text_with(value, if nice { 4 } else { 2 }, !nice, true)
 }
 
-/// As [`to_text`], with indentation, flow style for leaf collections, and sorting of keys chosen.
+/// As [`to_text`], with indentation (2 to 9, as PyYAML takes it), flow style for leaf collections, and sorting of keys chosen.
 pub fn to_text_with(value: &Json, indent: usize, flow_leaves: bool, sort: bool) -> String {
-    let style = Style { indent: indent.max(1), flow_leaves, sort };
-    let mut out = String::new();
-    match value {
-        Json::Array(items) if !items.is_empty() && !style.is_flow(value) => sequence(items, 0, style, &mut out),
-        Json::Object(map) if !map.is_empty() && !style.is_flow(value) => mapping(map, 0, style, &mut out),
-        leaf => {
-            out.push_str(&inline(leaf, style));
-            out.push('\n');
-            // PyYAML ends a document that is one plain scalar explicitly.
-            if !matches!(leaf, Json::Array(_) | Json::Object(_)) && !out.starts_with(['\'', '"']) {
-                out.push_str("...\n");
-            }
+    let step = if (2..=9).contains(&indent) { indent } else { 2 };
+    let mut emitter = Emitter { out: String::new(), column: 0, white: true, fresh: true, step, flow_leaves, sort, flow: 0 };
+    emitter.node(value, None, Place::Root);
+    emitter.break_to(0);
+    // A plain scalar alone has no end of its own.
+    if emitter.out.ends_with('\n') && matches!(value, Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_)) {
+        let quoted = matches!(value, Json::String(text) if style(text, false, false) != Style::Plain);
+        if !quoted {
+            emitter.out.push_str("...\n");
         }
     }
-    out
+    emitter.out
 }
 
-#[derive(Clone, Copy)]
-struct Style {
-    indent: usize,
+/// Where a node stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Root,
+    Item,
+    Key,
+    Value,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Style {
+    Plain,
+    Single,
+    Double,
+}
+
+struct Emitter {
+    out: String,
+    /// Characters on the current line.
+    column: usize,
+    /// The last thing written was white space (or nothing).
+    white: bool,
+    /// Nothing but indentation and indicators is on this line.
+    fresh: bool,
+    step: usize,
     flow_leaves: bool,
     sort: bool,
+    /// How many flow collections are open.
+    flow: usize,
 }
 
-impl Style {
-    fn is_flow(self, value: &Json) -> bool {
-        let leaf = |v: &Json| !matches!(v, Json::Array(_) | Json::Object(_));
-        match value {
-            Json::Array(items) => items.is_empty() || (self.flow_leaves && items.iter().all(leaf)),
-            Json::Object(map) => map.is_empty() || (self.flow_leaves && map.values().all(leaf)),
-            _ => true,
+impl Emitter {
+    fn write(&mut self, text: &str) {
+        self.out.push_str(text);
+        self.column += text.chars().count();
+    }
+
+    /// An indicator such as `-`; `apart`: with a space before it unless one is there.
+    fn indicator(&mut self, text: &str, apart: bool, keeps_fresh: bool) {
+        if apart && !self.white {
+            self.write(" ");
+        }
+        self.white = false;
+        self.fresh = self.fresh && keeps_fresh;
+        self.write(text);
+    }
+
+    fn line_break(&mut self) {
+        self.out.push('\n');
+        self.column = 0;
+        self.white = true;
+        self.fresh = true;
+    }
+
+    /// Goes on at column `indent`: on this line if that is possible, else on the next.
+    fn break_to(&mut self, indent: usize) {
+        if !self.fresh || self.column > indent || (self.column == indent && !self.white) {
+            self.line_break();
+        }
+        if self.column < indent {
+            let gap = indent - self.column;
+            self.write(&" ".repeat(gap));
+            self.white = true;
         }
     }
 
-    fn entries(self, map: &serde_json::Map<String, Json>) -> Vec<(&String, &Json)> {
+    /// The indentation one level below `indent`; `None` is above the root.
+    fn deeper(&self, indent: Option<usize>, flow: bool) -> usize {
+        match indent {
+            None => {
+                if flow {
+                    self.step
+                } else {
+                    0
+                }
+            }
+            Some(indent) => indent + self.step,
+        }
+    }
+
+    fn in_flow(&self, value: &Json) -> bool {
+        let leaf = |v: &Json| !matches!(v, Json::Array(_) | Json::Object(_));
+        self.flow > 0
+            || match value {
+                Json::Array(items) => items.is_empty() || (self.flow_leaves && items.iter().all(leaf)),
+                Json::Object(map) => map.is_empty() || (self.flow_leaves && map.values().all(leaf)),
+                _ => false,
+            }
+    }
+
+    fn node(&mut self, value: &Json, indent: Option<usize>, place: Place) {
+        match value {
+            Json::Array(items) if self.in_flow(value) => self.flow_sequence(items, self.deeper(indent, true)),
+            Json::Object(map) if self.in_flow(value) => self.flow_mapping(map, self.deeper(indent, true)),
+            Json::Array(items) => {
+                let level = match indent {
+                    // A sequence that is a mapping's value stands as far left as its key.
+                    Some(indent) if place == Place::Value && !self.fresh => indent,
+                    _ => self.deeper(indent, false),
+                };
+                for item in items {
+                    self.break_to(level);
+                    self.indicator("-", true, true);
+                    self.node(item, Some(level), Place::Item);
+                }
+            }
+            Json::Object(map) => {
+                let level = self.deeper(indent, false);
+                for (key, item) in self.entries(map) {
+                    self.break_to(level);
+                    if simple(key) {
+                        self.scalar(key, self.deeper(Some(level), true), Place::Key);
+                        self.indicator(":", false, false);
+                    } else {
+                        self.indicator("?", true, true);
+                        self.scalar(key, self.deeper(Some(level), true), Place::Value);
+                        self.break_to(level);
+                        self.indicator(":", true, true);
+                    }
+                    self.node(item, Some(level), Place::Value);
+                }
+            }
+            Json::String(text) => self.scalar(text, self.deeper(indent, true), place),
+            Json::Null => self.plain("null", false, 0),
+            Json::Bool(b) => self.plain(if *b { "true" } else { "false" }, false, 0),
+            Json::Number(number) => self.plain(&number_text(number), false, 0),
+        }
+    }
+
+    fn entries<'m>(&self, map: &'m Map<String, Json>) -> Vec<(&'m String, &'m Json)> {
         let mut entries: Vec<_> = map.iter().collect();
         if self.sort {
             entries.sort_by(|a, b| a.0.cmp(b.0));
         }
         entries
     }
-}
 
-fn mapping(map: &serde_json::Map<String, Json>, depth: usize, style: Style, out: &mut String) {
-    for (i, (key, value)) in style.entries(map).into_iter().enumerate() {
-        if i > 0 || !out.ends_with("- ") && !out.ends_with("-   ") {
-            out.push_str(&" ".repeat(depth));
+    fn flow_sequence(&mut self, items: &[Json], level: usize) {
+        self.indicator("[", true, false);
+        self.white = true;
+        self.flow += 1;
+        for (i, item) in items.iter().enumerate() {
+            self.next_in_flow(i, level);
+            self.node(item, Some(level), Place::Item);
         }
-        out.push_str(&scalar(key));
-        out.push(':');
-        match value {
-            // Sequences in mappings are not indented, as PyYAML writes them.
-            Json::Array(items) if !style.is_flow(value) => {
-                out.push('\n');
-                sequence(items, depth, style, out);
+        self.flow -= 1;
+        self.indicator("]", false, false);
+    }
+
+    fn flow_mapping(&mut self, map: &Map<String, Json>, level: usize) {
+        self.indicator("{", true, false);
+        self.white = true;
+        self.flow += 1;
+        for (i, (key, item)) in self.entries(map).into_iter().enumerate() {
+            self.next_in_flow(i, level);
+            if simple(key) {
+                self.scalar(key, self.deeper(Some(level), true), Place::Key);
+                self.indicator(":", false, false);
+            } else {
+                self.indicator("?", true, false);
+                self.scalar(key, self.deeper(Some(level), true), Place::Value);
+                if self.column > WIDTH {
+                    self.break_to(level);
+                }
+                self.indicator(":", true, false);
             }
-            Json::Object(inner) if !style.is_flow(value) => {
-                out.push('\n');
-                mapping(inner, depth + style.indent, style, out);
+            self.node(item, Some(level), Place::Value);
+        }
+        self.flow -= 1;
+        self.indicator("}", false, false);
+    }
+
+    fn next_in_flow(&mut self, number: usize, level: usize) {
+        if number > 0 {
+            self.indicator(",", false, false);
+        }
+        if self.column > WIDTH {
+            self.break_to(level);
+        }
+    }
+
+    fn scalar(&mut self, text: &str, indent: usize, place: Place) {
+        let split = place != Place::Key;
+        match style(text, self.flow > 0, place == Place::Key) {
+            Style::Plain => self.plain(text, split, indent),
+            Style::Single => self.single_quoted(text, split, indent),
+            Style::Double => self.double_quoted(text, split, indent),
+        }
+    }
+
+    /// A plain text (it has no line feeds), folded at single spaces behind the 80th column.
+    fn plain(&mut self, text: &str, split: bool, indent: usize) {
+        if !self.white {
+            self.write(" ");
+        }
+        self.white = false;
+        self.fresh = false;
+        for (run, spaces) in runs(text) {
+            if !spaces {
+                self.write(run);
+            } else if run == " " && split && self.column > WIDTH {
+                self.break_to(indent);
+            } else {
+                self.write(run);
             }
-            Json::String(text) if text.contains('\n') => block(text, depth + style.indent, out),
-            leaf => {
-                out.push(' ');
-                out.push_str(&inline(leaf, style));
-                out.push('\n');
+            self.white = false;
+            self.fresh = false;
+        }
+    }
+
+    fn single_quoted(&mut self, text: &str, split: bool, indent: usize) {
+        self.indicator("'", true, false);
+        let mut done = 0;
+        for (run, spaces) in runs(text) {
+            let (starts, ends) = (done == 0, done + run.len() == text.len());
+            done += run.len();
+            if run.starts_with('\n') {
+                // The first line feed is folded away when read, so it is written twice.
+                (0..=run.len()).for_each(|_| self.line_break());
+                self.break_to(indent);
+            } else if spaces && run == " " && split && self.column > WIDTH && !starts && !ends {
+                self.break_to(indent);
+            } else {
+                self.write(&run.replace('\'', "''"));
+                self.white = false;
+                self.fresh = false;
             }
         }
+        self.white = false;
+        self.indicator("'", false, false);
     }
-}
 
-fn sequence(items: &[Json], depth: usize, style: Style, out: &mut String) {
-    for (i, item) in items.iter().enumerate() {
-        if i > 0 || !out.ends_with("- ") && !out.ends_with("-   ") {
-            out.push_str(&" ".repeat(depth));
-        }
-        out.push('-');
-        out.push_str(&" ".repeat(style.indent - 1).replace(char::is_whitespace, " "));
-        if style.indent == 1 {
-            out.push(' ');
-        }
-        let inner = depth + style.indent.max(2);
-        match item {
-            Json::Array(below) if !style.is_flow(item) => sequence(below, inner, style, out),
-            Json::Object(below) if !style.is_flow(item) => mapping(below, inner, style, out),
-            Json::String(text) if text.contains('\n') => block(text, inner, out),
-            leaf => {
-                out.push_str(&inline(leaf, style));
-                out.push('\n');
+    fn double_quoted(&mut self, text: &str, split: bool, indent: usize) {
+        self.indicator("\"", true, false);
+        let chars: Vec<char> = text.chars().collect();
+        let mut waiting = String::new();
+        for (at, &c) in chars.iter().enumerate() {
+            let escaped = escape(c);
+            if let Some(escaped) = &escaped {
+                self.write(&std::mem::take(&mut waiting));
+                self.write(escaped);
+            }
+            let may_break = c == ' ' || waiting.is_empty();
+            if at > 0 && at + 1 < chars.len() && may_break && self.column + waiting.chars().count() > WIDTH && split {
+                self.write(&std::mem::take(&mut waiting));
+                self.write("\\");
+                self.white = false;
+                self.fresh = false;
+                self.break_to(indent);
+                self.white = false;
+                self.fresh = false;
+                // What comes next: this character, or the one behind it if this one is written already.
+                let next = if escaped.is_some() { chars.get(at + 1) } else { Some(&c) };
+                if next == Some(&' ') {
+                    self.write("\\");
+                }
+            }
+            if escaped.is_none() {
+                waiting.push(c);
             }
         }
+        self.write(&waiting);
+        self.white = false;
+        self.indicator("\"", false, false);
     }
 }
 
-/// Text of several lines as a literal block where that keeps it, quoted otherwise.
-fn block(text: &str, depth: usize, out: &mut String) {
-    let plain =
-        !text.starts_with([' ', '\n']) && text.chars().all(|c| c == '\n' || !c.is_control()) && !text.lines().any(|l| l.ends_with(' '));
-    if !out.ends_with(' ') {
-        out.push(' ');
+/// Cuts text into runs of spaces, runs of line feeds and what is between them; `true`: a run of spaces.
+fn runs(text: &str) -> Vec<(&str, bool)> {
+    let kind = |c: char| match c {
+        ' ' => 1,
+        '\n' => 2,
+        _ => 0,
+    };
+    let mut found = vec![];
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let end = rest.find(|c| kind(c) != kind(first)).unwrap_or(rest.len());
+        let (run, behind) = rest.split_at(end);
+        found.push((run, first == ' '));
+        rest = behind;
     }
-    if !plain {
-        out.push_str(&double_quoted(text));
-        out.push('\n');
-        return;
-    }
-    let body = text.strip_suffix('\n');
-    out.push_str(match body {
-        None => "|-\n",
-        Some(b) if b.ends_with('\n') => "|+\n",
-        Some(_) => "|\n",
-    });
-    for line in body.unwrap_or(text).split('\n') {
-        if !line.is_empty() {
-            out.push_str(&" ".repeat(depth));
-        }
-        out.push_str(line);
-        out.push('\n');
-    }
+    found
 }
 
-fn inline(value: &Json, style: Style) -> String {
-    match value {
-        Json::Null => "null".into(),
-        Json::Bool(b) => b.to_string(),
-        Json::Number(n) => n.to_string(),
-        Json::String(text) => scalar(text),
-        Json::Array(items) => format!("[{}]", items.iter().map(|i| inline(i, style)).collect::<Vec<_>>().join(", ")),
-        Json::Object(map) => {
-            let entries: Vec<String> =
-                style.entries(map).into_iter().map(|(k, v)| format!("{}: {}", scalar(k), inline(v, style))).collect();
-            format!("{{{}}}", entries.join(", "))
-        }
-    }
+/// Whether a key can stand on one line with its value.
+fn simple(key: &str) -> bool {
+    !key.is_empty() && !key.contains('\n') && key.chars().count() < SIMPLE_KEY
 }
 
-/// A text as a scalar on one line.
-fn scalar(text: &str) -> String {
-    if text.chars().any(|c| c.is_control()) {
-        return double_quoted(text);
+/// How a text is written: plain where it reads back as the same text.
+fn style(text: &str, flow: bool, key: bool) -> Style {
+    let chars: Vec<char> = text.chars().collect();
+    let white = |c: Option<&char>| matches!(c, None | Some(' ' | '\t' | '\r' | '\n' | '\u{85}' | '\u{2028}' | '\u{2029}'));
+    let special = chars.iter().any(|c| *c != '\n' && escape(*c).is_some_and(|_| !matches!(c, '"' | '\\')) && u32::from(*c) <= 0xffff)
+        || chars.contains(&'\u{feff}');
+    let space_then_break = text.contains(" \n");
+    if special || space_then_break || text.contains("\n ") {
+        return Style::Double;
     }
-    let first = text.chars().next();
-    let reads_as_text = matches!(resolve(text), Value::Str(_));
-    let safe_start = first.is_some_and(|c| !c.is_whitespace() && !"-?:,[]{}#&*!|>'\"%@`=".contains(c))
-        || (text.starts_with('-') && text.len() > 1 && !text.starts_with("- ") && !text.starts_with("--"));
-    let safe_inside =
-        !text.contains(": ") && !text.contains(" #") && !text.ends_with([':', ' ']) && !text.contains(['[', ']', '{', '}', ',']);
-    // Dates stay text here, but PyYAML would read them as dates.
-    let date = text.len() >= 8 && text.as_bytes().iter().take(4).all(u8::is_ascii_digit) && text.as_bytes().get(4) == Some(&b'-');
-    if reads_as_text && safe_start && safe_inside && !date { text.to_owned() } else { format!("'{}'", text.replace('\'', "''")) }
-}
-
-fn double_quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars() {
+    let multiline = text.contains('\n');
+    let edge = text.starts_with([' ', '\n']) || text.ends_with([' ', '\n']);
+    let (mut bad_block, mut bad_flow) = (false, false);
+    if text.starts_with("---") || text.starts_with("...") {
+        (bad_block, bad_flow) = (true, true);
+    }
+    for (at, c) in chars.iter().enumerate() {
+        let followed = white(chars.get(at + 1));
+        let preceded = at == 0 || white(chars.get(at - 1));
         match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\t' => out.push_str("\\t"),
-            '\r' => out.push_str("\\r"),
-            c if c.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(c))),
-            c => out.push(c),
+            '#' if preceded => (bad_block, bad_flow) = (true, true),
+            ',' | '[' | ']' | '{' | '}' | '&' | '*' | '!' | '|' | '>' | '\'' | '"' | '%' | '@' | '`' if at == 0 => {
+                (bad_block, bad_flow) = (true, true);
+            }
+            '-' if at == 0 && followed => (bad_block, bad_flow) = (true, true),
+            '?' | ':' if at == 0 => {
+                bad_flow = true;
+                bad_block |= followed;
+            }
+            ':' => {
+                bad_flow = true;
+                bad_block |= followed;
+            }
+            ',' | '?' | '[' | ']' | '{' | '}' => bad_flow = true,
+            _ => {}
         }
     }
-    out.push('"');
-    out
+    let plain = !(multiline || edge || if flow { bad_flow } else { bad_block });
+    if plain && !reads_as_other(text) {
+        Style::Plain
+    } else if key && multiline {
+        Style::Double
+    } else {
+        Style::Single
+    }
+}
+
+/// Whether plain `text` would be read as something other than this text, by PyYAML: also dates, `=` and `<<`.
+fn reads_as_other(text: &str) -> bool {
+    text.is_empty() || text == "=" || text == "<<" || !matches!(resolve(text), Value::Str(_)) || looks_like_number(text) || is_date(text)
+}
+
+/// Whole numbers too large for [`resolve`], which PyYAML reads.
+fn looks_like_number(text: &str) -> bool {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let hex = digits.strip_prefix("0x").is_some_and(|h| !h.is_empty() && h.chars().all(|c| c.is_ascii_hexdigit() || c == '_'));
+    hex || (digits.len() > 17 && digits.starts_with(|c: char| c.is_ascii_digit()) && digits.chars().all(|c| c.is_ascii_digit() || c == '_'))
+}
+
+/// `2026-11-23`, with or without a time behind it.
+fn is_date(text: &str) -> bool {
+    let digits = |part: &str, from: usize, to: usize| (from..=to).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+    let mut parts = text.splitn(3, '-');
+    let (Some(year), Some(month), Some(rest)) = (parts.next(), parts.next(), parts.next()) else { return false };
+    let day_end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    let (day, time) = rest.split_at(day_end);
+    if !digits(year, 4, 4) || !digits(month, 1, 2) || !digits(day, 1, 2) {
+        return false;
+    }
+    if time.is_empty() {
+        return month.len() == 2 && day.len() == 2;
+    }
+    let clock = match time.strip_prefix(['T', 't']) {
+        Some(clock) => clock,
+        None if time.starts_with([' ', '\t']) => time.trim_start_matches([' ', '\t']),
+        None => return false,
+    };
+    let mut fields = clock.splitn(3, ':');
+    let (Some(hour), Some(minute), Some(rest)) = (fields.next(), fields.next(), fields.next()) else { return false };
+    let (second, zone) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len()));
+    let zone = zone.strip_prefix('.').map_or(zone, |z| z.trim_start_matches(|c: char| c.is_ascii_digit())).trim_start_matches([' ', '\t']);
+    let zone_right = match zone.strip_prefix(['+', '-']) {
+        None => zone.is_empty() || zone == "Z",
+        Some(offset) => match offset.split_once(':') {
+            None => digits(offset, 1, 2),
+            Some((hours, minutes)) => digits(hours, 1, 2) && digits(minutes, 2, 2),
+        },
+    };
+    digits(hour, 1, 2) && digits(minute, 2, 2) && digits(second, 2, 2) && zone_right
+}
+
+/// How a character is written in double quotes, where it can't stand for itself.
+fn escape(c: char) -> Option<String> {
+    let short = match c {
+        '"' => "\\\"",
+        '\\' => "\\\\",
+        '\0' => "\\0",
+        '\u{7}' => "\\a",
+        '\u{8}' => "\\b",
+        '\t' => "\\t",
+        '\n' => "\\n",
+        '\u{b}' => "\\v",
+        '\u{c}' => "\\f",
+        '\r' => "\\r",
+        '\u{1b}' => "\\e",
+        '\u{85}' => "\\N",
+        '\u{2028}' => "\\L",
+        '\u{2029}' => "\\P",
+        ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fefe}' | '\u{ff00}'..='\u{fffd}' => return None,
+        _ => "",
+    };
+    if !short.is_empty() {
+        return Some(short.to_owned());
+    }
+    let code = u32::from(c);
+    Some(match code {
+        0..=0xff => format!("\\x{code:02X}"),
+        0x100..=0xffff => format!("\\u{code:04X}"),
+        _ => format!("\\U{code:08X}"),
+    })
+}
+
+/// A number as Python prints it.
+fn number_text(number: &serde_json::Number) -> String {
+    let Some(x) = number.as_f64().filter(|_| number.is_f64()) else { return number.to_string() };
+    // Shortest digits that read back the same, in exponent form: `1.5e-7`.
+    let text = format!("{x:e}");
+    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    if (-4..16).contains(&exponent) {
+        let plain = x.to_string();
+        return if plain.contains('.') { plain } else { format!("{plain}.0") };
+    }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    let dot = if digits.contains('.') { "" } else { ".0" };
+    format!("{digits}{dot}e{sign}{:02}", exponent.abs())
 }
 
 #[cfg(test)]
@@ -186,11 +467,11 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn nice_text_reads_as_pyyaml_would_write_it() {
-        let value = json!({"b": [1, {"x": "yes", "y": null}], "a": {"k": "v: w", "n": "0644"}, "e": [], "m": "one\ntwo\n"});
+    fn nice_text_is_what_pyyaml_writes() {
+        let value = json!({"b": [1, {"x": "yes", "y": null}, [1, [2]], []], "a": {"k": "v: w", "n": "0644"}, "e": [], "m": "one\ntwo\n"});
         assert_eq!(
             to_text(&value, true),
-            "a:\n    k: 'v: w'\n    n: '0644'\nb:\n-   1\n-   x: 'yes'\n    y: null\ne: []\nm: |\n    one\n    two\n"
+            "a:\n    k: 'v: w'\n    n: '0644'\nb:\n- 1\n-   x: 'yes'\n    y: null\n-   - 1\n    -   - 2\n- []\ne: []\nm: 'one\n\n    two\n\n    '\n"
         );
     }
 
@@ -198,6 +479,23 @@ mod tests {
     fn terse_text_puts_leaves_into_flow_style() {
         assert_eq!(to_text(&json!({"a": [1, 2], "b": {"c": [3]}}), false), "a: [1, 2]\nb:\n  c: [3]\n");
         assert_eq!(to_text(&json!("x"), false), "x\n...\n");
+        assert_eq!(to_text(&json!(["a,b", "k:v", "=", "<<", "2026-11-23"]), false), "['a,b', 'k:v', '=', '<<', '2026-11-23']\n");
+        assert_eq!(to_text(&json!({"": 1}), false), "{? '' : 1}\n");
+    }
+
+    #[test]
+    fn long_lines_are_folded() {
+        let words = "word ".repeat(20);
+        let words = words.trim_end();
+        assert_eq!(
+            to_text(&json!({ "k": words }), true),
+            format!("k: {}\n    {}\n", "word ".repeat(16).trim_end(), "word ".repeat(4).trim_end())
+        );
+    }
+
+    #[test]
+    fn numbers_are_pythons() {
+        assert_eq!(to_text(&json!([1.0, 1e16, 1.5e-7, 0.0001, -2.5]), false), "[1.0, 1.0e+16, 1.5e-07, 0.0001, -2.5]\n");
     }
 
     #[test]
@@ -224,9 +522,14 @@ mod tests {
             "-",
             "--- x",
             "a,b",
+            "<<",
+            "=",
+            "a \n b",
+            "99999999999999999999",
+            "\u{1f600} x",
         ] {
             for nice in [true, false] {
-                let value = json!({"k": text, "l": [text, {"m": text}]});
+                let value = json!({"k": text, "l": [text, {"m": text}], text: 1});
                 let written = to_text(&value, nice);
                 let read = crate::yaml::parse_one("t", &written).unwrap_or_else(|e| panic!("{text:?}: {e}\n{written}")).to_json();
                 assert_eq!(read, value, "{text:?} was written as\n{written}");

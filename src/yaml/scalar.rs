@@ -82,7 +82,10 @@ pub fn float(text: &str) -> Option<f64> {
     if !whole.chars().all(|c| c.is_ascii_digit()) || (whole.is_empty() && fraction.is_empty()) {
         return None;
     }
-    // PyYAML takes `.5` without an exponent only; Rust reads both, so nothing more is needed.
+    // PyYAML takes `.5` but neither `-.5` nor `+.5`.
+    if whole.is_empty() && rest.len() != text.len() {
+        return None;
+    }
     let text = format!(
         "{}.{}{}",
         if whole.is_empty() { "0" } else { whole },
@@ -132,6 +135,7 @@ mod tests {
             ("1.0e+3", Value::Float(1000.0)),
             ("1.5", Value::Float(1.5)),
             (".5", Value::Float(0.5)),
+            ("-.5", Value::Str("-.5".into())),
             ("1.", Value::Float(1.0)),
             ("-.inf", Value::Float(f64::NEG_INFINITY)),
             ("y", Value::Str("y".into())),
