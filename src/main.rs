@@ -1,3 +1,5 @@
 //! `fettle`, the operator's program.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    fettle::cli::main()
+}

@@ -1,3 +1,72 @@
-//! The command line: a file a subcommand.
+//! The command line: a file a subcommand. Each reads arguments, calls, prints.
 
+mod ask;
+mod connect;
+mod doc;
+mod error;
+mod inventory;
 pub mod lab;
+mod play;
+
+pub use error::{CliError, Exit};
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Prepares and tunes Linux hosts for AIStore on Kubernetes: Ansible's language, one round trip a play, dry runs that tell the truth.
+#[derive(Debug, Parser)]
+#[command(name = "fettle", version, max_term_width = 110, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Dry run: show what apply would do, and touch nothing
+    Plan(play::PlayArgs),
+    /// Make the hosts as the playbooks say
+    Apply(play::PlayArgs),
+    /// Connect to hosts and start the agent there
+    Ping(ask::PingArgs),
+    /// Show hosts' facts
+    Facts(ask::FactsArgs),
+    /// Show what earlier runs did on hosts
+    Journal(ask::JournalArgs),
+    /// Show an inventory: hosts, groups, variables
+    Inventory(inventory::InventoryArgs),
+    /// Describe a module and its arguments, or list all modules
+    Doc(doc::DocArgs),
+    /// Throw-away hosts on this machine, for trying things out
+    Lab(lab::LabCommand),
+}
+
+/// Runs the program and gives its exit code.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            // Help and version are no errors; wrong options are 5 in ansible-playbook, and 2 everywhere else.
+            let code = if e.use_stderr() { 2 } else { 0 };
+            let _ = e.print();
+            return ExitCode::from(code);
+        }
+    };
+    let result = match cli.command {
+        Command::Plan(args) => play::run(args, true),
+        Command::Apply(args) => play::run(args, false),
+        Command::Ping(args) => ask::ping(&args),
+        Command::Facts(args) => ask::facts(&args),
+        Command::Journal(args) => ask::journal(&args),
+        Command::Inventory(args) => inventory::run(&args),
+        Command::Doc(args) => doc::run(&args),
+        Command::Lab(command) => command.run(),
+    };
+    match result {
+        Ok(Exit(code)) => ExitCode::from(code),
+        Err(e) => {
+            e.print();
+            ExitCode::from(e.code())
+        }
+    }
+}

@@ -1,1 +1,15 @@
 //! One run across many hosts: batches, stops, results.
+
+mod ask;
+mod batches;
+mod event;
+mod files;
+mod run;
+mod summary;
+mod variables;
+
+pub use ask::{Answer, Question, ask};
+pub use event::{Event, Phase, Reporter};
+pub use run::{Options, Targets, run, select};
+pub use summary::{Failure, HostSummary, Summary};
+pub use variables::{plain, templates};

@@ -5,9 +5,11 @@
 pub mod act;
 pub mod apply;
 pub mod block;
+pub mod cache;
 pub mod change;
 mod changes;
 pub mod clock;
+pub mod facts;
 pub mod identity;
 pub mod journal;
 pub mod lock;

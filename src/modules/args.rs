@@ -90,7 +90,7 @@ fn text(value: &Json) -> String {
 }
 
 /// A boolean as Ansible reads one.
-pub(crate) fn boolean(value: &Json) -> Option<bool> {
+pub fn boolean(value: &Json) -> Option<bool> {
     match value {
         Json::Bool(b) => Some(*b),
         Json::Number(n) if n.as_f64() == Some(1.0) => Some(true),

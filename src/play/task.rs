@@ -161,6 +161,16 @@ pub enum IncludeKind {
     Role,
 }
 
+impl IncludeKind {
+    /// The keyword.
+    pub fn module(self) -> &'static str {
+        match self {
+            Self::Tasks => "include_tasks",
+            Self::Role => "include_role",
+        }
+    }
+}
+
 impl Include {
     /// Under which name the controller files the answer for task `task` and rendered name `name`.
     pub fn key(task: u32, name: &str) -> String {

@@ -88,6 +88,8 @@ pub struct PlayRun {
     pub vars: HostVars,
     /// Files the play is known to refer to, keyed `<task id>:<subfolder>:<name>`.
     pub files: Vec<(String, FileRef)>,
+    /// Tell the controller this host's facts and variables at the end: other hosts' plays read them.
+    pub share: bool,
 }
 
 /// A host's variables, by precedence, low to high.
@@ -175,8 +177,10 @@ pub enum ToController {
     PlayDone {
         /// The host failed and takes no part in further plays.
         failed: bool,
-        /// `meta: end_host`/`end_play` was met, or the run was stopped; tasks that were not done.
+        /// Tasks that were not done: after a failure, `meta: end_host`, or a stop.
         not_done: u32,
+        /// The run was stopped (by the operator, or because the line broke).
+        stopped: bool,
         /// Names of handlers notified but not run.
         pending_handlers: Vec<String>,
         /// Facts and variables set so far (`set_fact`, `register`): other hosts' `hostvars` see them.

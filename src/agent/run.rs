@@ -1,0 +1,357 @@
+//! One play on this host: sections, blocks, handlers, dynamic includes.
+
+use super::files::Store;
+use super::session::Session;
+use super::variables::{Layer, PlayLayers, plain_layer};
+use super::verdict::Verdict;
+use crate::play::{Action, Block, Include, Included, Item, Play, Task};
+use crate::protocol::{PlayRun, Status, TaskReport, ToAgent, ToController};
+use crate::template::Scope;
+use serde_json::{Map, Value as Json};
+use std::collections::{HashMap, HashSet};
+
+/// How a list of items ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// To its end.
+    Go,
+    /// A task failed.
+    Failed,
+    /// `meta: end_play` or `end_host`.
+    End,
+    /// The run is to stop.
+    Stopped,
+}
+
+/// What belongs to the play that is running.
+pub struct PlayState {
+    /// Variable layers.
+    pub layers: PlayLayers,
+    /// The controller's files.
+    pub store: Store,
+    /// Loop variables of enclosing includes, and what `rescue` sees; outermost first.
+    pub on_top: Vec<Layer>,
+    handlers: Vec<Item>,
+    includes: HashMap<String, Included>,
+    /// Notified handlers by task id; `false`: only perhaps, by a task a dry run can't know about.
+    notified: HashMap<u32, bool>,
+    done: HashSet<u32>,
+}
+
+/// Runs a play and tells the controller how it ended.
+pub fn run_play(session: &mut Session<'_>, run: PlayRun) {
+    let PlayRun { play, vars, files, share } = run;
+    let mut state = PlayState {
+        layers: PlayLayers::new(&play, &vars),
+        store: Store::new(files),
+        on_top: vec![],
+        handlers: play.handlers.clone(),
+        includes: play.includes.iter().cloned().collect(),
+        notified: HashMap::new(),
+        done: HashSet::new(),
+    };
+    let flow = play_flow(session, &mut state, &play);
+    session.any_failed |= flow == Flow::Failed;
+    let not_done: Vec<&Task> = play.sections.iter().flat_map(|items| tasks(items)).filter(|t| !state.done.contains(&t.id)).collect();
+    session.wire.send(&ToController::PlayDone {
+        failed: flow == Flow::Failed,
+        not_done: if flow == Flow::Go { 0 } else { u32::try_from(not_done.len()).unwrap_or(u32::MAX) },
+        stopped: flow == Flow::Stopped,
+        pending_handlers: pending_handlers(session, &state),
+        variables: if share { session.memory.shared() } else { Map::new() },
+    });
+}
+
+fn play_flow(session: &mut Session<'_>, state: &mut PlayState, play: &Play) -> Flow {
+    if let Some(subset) = &play.gather
+        && session.gather_facts(play, subset).is_err()
+    {
+        return Flow::Failed;
+    }
+    for section in &play.sections {
+        let flow = match run_items(session, state, section) {
+            Flow::Go => flush_handlers(session, state),
+            flow => flow,
+        };
+        match flow {
+            Flow::Go => {}
+            Flow::Failed => {
+                // As ansible-playbook --force-handlers: the failure stands, but what was notified still runs.
+                if play.force_handlers && !session.wire.stopping() {
+                    flush_handlers(session, state);
+                }
+                return Flow::Failed;
+            }
+            flow => return flow,
+        }
+    }
+    Flow::Go
+}
+
+/// All tasks below `items` that run when nothing fails (`rescue` parts are left out).
+fn tasks(items: &[Item]) -> Vec<&Task> {
+    items
+        .iter()
+        .flat_map(|item| match item {
+            Item::Task(task) => vec![&**task],
+            Item::Block(block) => tasks(&block.block).into_iter().chain(tasks(&block.always)).collect(),
+        })
+        .collect()
+}
+
+fn run_items(session: &mut Session<'_>, state: &mut PlayState, items: &[Item]) -> Flow {
+    for item in items {
+        let flow = match item {
+            Item::Task(task) => run_task(session, state, task, false),
+            Item::Block(block) => run_block(session, state, block),
+        };
+        if flow != Flow::Go {
+            return flow;
+        }
+    }
+    Flow::Go
+}
+
+fn run_block(session: &mut Session<'_>, state: &mut PlayState, block: &Block) -> Flow {
+    session.rescuable += usize::from(!block.rescue.is_empty());
+    let mut flow = run_items(session, state, &block.block);
+    session.rescuable -= usize::from(!block.rescue.is_empty());
+    if flow == Flow::Failed && !block.rescue.is_empty() {
+        let (task, result) = session.last_failure.take().unwrap_or_default();
+        state.on_top.push(plain_layer([("ansible_failed_task".to_owned(), task), ("ansible_failed_result".to_owned(), result)]));
+        flow = run_items(session, state, &block.rescue);
+        state.on_top.pop();
+    }
+    if flow == Flow::Stopped {
+        return flow;
+    }
+    match run_items(session, state, &block.always) {
+        Flow::Go => flow,
+        worse => worse,
+    }
+}
+
+fn run_task(session: &mut Session<'_>, state: &mut PlayState, task: &Task, handler: bool) -> Flow {
+    if session.wire.stopping() {
+        return Flow::Stopped;
+    }
+    match &task.action {
+        Action::Include(include) => run_include(session, state, task, include),
+        Action::Module { .. } => {
+            let outcome = session.run_module_task(state, task, handler);
+            state.done.insert(task.id);
+            for action in &outcome.meta {
+                match meta(session, state, action) {
+                    Flow::Go => {}
+                    flow => return flow,
+                }
+            }
+            if matches!(outcome.verdict.status, Status::Changed | Status::Unknown) {
+                let certain = outcome.verdict.status == Status::Changed;
+                if let Err(message) = notify(session, state, task, certain) {
+                    session.report(task, Verdict::failed(message), handler);
+                    return Flow::Failed;
+                }
+            }
+            if outcome.stopped {
+                Flow::Stopped
+            } else if outcome.verdict.status == Status::Failed && !outcome.ignored {
+                Flow::Failed
+            } else {
+                Flow::Go
+            }
+        }
+    }
+}
+
+fn meta(session: &mut Session<'_>, state: &mut PlayState, action: &str) -> Flow {
+    match action {
+        "flush_handlers" => flush_handlers(session, state),
+        "end_play" | "end_host" | "end_batch" => Flow::End,
+        "clear_facts" => {
+            session.memory.clear_facts();
+            Flow::Go
+        }
+        // noop, reset_connection (one connection serves the run), clear_host_errors (this host has none).
+        _ => Flow::Go,
+    }
+}
+
+fn run_include(session: &mut Session<'_>, state: &mut PlayState, task: &Task, include: &Include) -> Flow {
+    let scope = state.layers.scope(&session.memory, task, &state.on_top);
+    let rounds = match session.include_rounds(task, include, &scope) {
+        Ok(rounds) => rounds,
+        Err(verdict) => {
+            state.done.insert(task.id);
+            let failed = verdict.status == Status::Failed;
+            session.report(task, *verdict, false);
+            return if failed { Flow::Failed } else { Flow::Go };
+        }
+    };
+    state.done.insert(task.id);
+    for (name, layer) in rounds {
+        let included = match included(session, state, task, &name) {
+            Ok(included) => included,
+            Err(message) => {
+                session.report(task, Verdict::failed(message), false);
+                return Flow::Failed;
+            }
+        };
+        session.report(task, Verdict::plain(Status::Ok, format!("included {name}")), false);
+        state.layers.add_roles(included.roles);
+        for handler in included.handlers {
+            if !state.handlers.contains(&handler) {
+                state.handlers.push(handler);
+            }
+        }
+        let depth = state.on_top.len();
+        state.on_top.extend(layer);
+        let flow = run_items(session, state, &included.items);
+        state.on_top.truncate(depth);
+        if flow != Flow::Go {
+            return flow;
+        }
+    }
+    Flow::Go
+}
+
+fn included(session: &Session<'_>, state: &PlayState, task: &Task, name: &str) -> Result<Included, String> {
+    let wanted = Include::key(task.id, name);
+    if let Some(known) = state.includes.get(&wanted) {
+        return Ok(known.clone());
+    }
+    let answer = session.wire.ask(&ToController::NeedInclude { task: task.id, name: name.to_owned() }, |message| match message {
+        ToAgent::Include { key, included } if key == wanted => Some(included),
+        _ => None,
+    });
+    answer.unwrap_or_else(|| Err("the connection to the controller is gone".into())).map(|i| *i)
+}
+
+/// Remembers the handlers that `task` notifies.
+fn notify(session: &Session<'_>, state: &mut PlayState, task: &Task, certain: bool) -> Result<(), String> {
+    if task.notify.is_empty() {
+        return Ok(());
+    }
+    let scope = state.layers.scope(&session.memory, task, &state.on_top);
+    for node in &task.notify {
+        let rendered = session.engine.render(node, &scope).map_err(|e| e.to_string())?;
+        let names: Vec<String> = match rendered {
+            Json::Array(items) => items.iter().filter_map(|i| i.as_str().map(str::to_owned)).collect(),
+            Json::String(name) => vec![name],
+            other => return Err(format!("{}: `notify` must name handlers, not {other}", node.loc)),
+        };
+        for name in names {
+            let listeners = listeners(session, state, &name);
+            if listeners.is_empty() {
+                return Err(format!("{}: no handler is called `{name}` or listens to it", node.loc));
+            }
+            for id in listeners {
+                let known = state.notified.entry(id).or_insert(certain);
+                *known |= certain;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Ids of the handlers `name` means: the last one of that name, and all that listen to it.
+fn listeners(session: &Session<'_>, state: &PlayState, name: &str) -> Vec<u32> {
+    let mut ids = vec![];
+    let mut named = None;
+    for handler in tasks(&state.handlers) {
+        let own = session.task_name(handler, &state.layers.scope(&session.memory, handler, &state.on_top));
+        let role = state.layers.role_name(handler).map(|role| format!("{role} : {own}"));
+        if own == name || role.as_deref() == Some(name) {
+            named = Some(handler.id);
+        }
+        if handler.listen.iter().any(|topic| topic == name) {
+            ids.push(handler.id);
+        }
+    }
+    ids.extend(named.filter(|id| !ids.contains(id)));
+    ids
+}
+
+/// Runs what was notified, in the order the handlers are written.
+fn flush_handlers(session: &mut Session<'_>, state: &mut PlayState) -> Flow {
+    // A handler may notify another one: go on until nothing is pending.
+    while !state.notified.is_empty() {
+        let handlers = state.handlers.clone();
+        let mut ran = false;
+        for handler in tasks(&handlers) {
+            let Some(certain) = state.notified.remove(&handler.id) else { continue };
+            ran = true;
+            session.perhaps = !certain;
+            let flow = run_task(session, state, handler, true);
+            session.perhaps = false;
+            if flow != Flow::Go {
+                if flow == Flow::Stopped {
+                    state.notified.insert(handler.id, certain);
+                }
+                return flow;
+            }
+        }
+        if !ran {
+            break;
+        }
+    }
+    Flow::Go
+}
+
+fn pending_handlers(session: &Session<'_>, state: &PlayState) -> Vec<String> {
+    tasks(&state.handlers)
+        .into_iter()
+        .filter(|h| state.notified.contains_key(&h.id))
+        .map(|h| session.task_name(h, &state.layers.scope(&session.memory, h, &state.on_top)))
+        .collect()
+}
+
+/// Variables of one loop round: item, index, and `ansible_loop` where asked for.
+pub fn loop_layer(task: &Task, items: &[Json], index: usize) -> Layer {
+    let control = &task.loop_control;
+    let name = control.loop_var.clone().unwrap_or_else(|| "item".into());
+    let mut values = vec![(name.clone(), items[index].clone()), ("ansible_loop_var".to_owned(), Json::from(name))];
+    if let Some(index_var) = &control.index_var {
+        values.push((index_var.clone(), Json::from(index)));
+        values.push(("ansible_index_var".to_owned(), Json::from(index_var.as_str())));
+    }
+    if control.extended {
+        let mut extended = serde_json::json!({
+            "allitems": items, "index": index + 1, "index0": index, "revindex": items.len() - index, "revindex0": items.len() - index - 1,
+            "first": index == 0, "last": index + 1 == items.len(), "length": items.len(),
+        });
+        if let Some(previous) = index.checked_sub(1).and_then(|i| items.get(i)) {
+            extended["previtem"] = previous.clone();
+        }
+        if let Some(next) = items.get(index + 1) {
+            extended["nextitem"] = next.clone();
+        }
+        values.push(("ansible_loop".to_owned(), extended));
+    }
+    plain_layer(values)
+}
+
+/// An empty report for `task`, to be filled in.
+pub fn report_of(task: &Task, name: String, module: &str, verdict: Verdict) -> TaskReport {
+    TaskReport {
+        task: task.id,
+        loc: task.loc.clone(),
+        name,
+        module: module.to_owned(),
+        handler: false,
+        item: None,
+        summary: false,
+        status: verdict.status,
+        ignored: false,
+        message: verdict.message,
+        changes: verdict.changes,
+        result: verdict.result,
+        warnings: verdict.warnings,
+        millis: 0,
+    }
+}
+
+/// The scope a task has now.
+pub fn scope_of(session: &Session<'_>, state: &PlayState, task: &Task) -> Scope {
+    state.layers.scope(&session.memory, task, &state.on_top)
+}

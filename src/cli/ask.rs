@@ -1,0 +1,198 @@
+//! `fettle ping`, `fettle facts`, `fettle journal`: one question to many hosts.
+
+use super::connect::{ConnectArgs, target};
+use super::{CliError, Exit};
+use crate::controller::{Answer, Question, ask};
+use crate::play::{Privilege, Vars};
+use crate::protocol::ToController;
+use crate::report::{Paint, Tone, colour_wanted};
+use clap::Args;
+use serde_json::{Map, Value as Json, json};
+
+/// Options of `fettle ping`.
+#[derive(Debug, Args)]
+pub struct PingArgs {
+    /// Which hosts
+    #[arg(default_value = "all")]
+    pattern: String,
+    #[command(flatten)]
+    connect: ConnectArgs,
+    /// Become root with sudo
+    #[arg(short, long = "become")]
+    becomes: bool,
+    /// For machines
+    #[arg(long)]
+    json: bool,
+}
+
+/// Options of `fettle facts`.
+#[derive(Debug, Args)]
+pub struct FactsArgs {
+    /// Which hosts
+    #[arg(default_value = "all")]
+    pattern: String,
+    #[command(flatten)]
+    connect: ConnectArgs,
+    /// Become root with sudo: some facts only root can read
+    #[arg(short, long = "become")]
+    becomes: bool,
+    /// Only facts whose names match (`*` and `?`), as `ansible_*` or without it
+    #[arg(long, value_name = "PATTERN")]
+    filter: Vec<String>,
+    /// Only these subsets: all, min, hardware, network, virtual, !hardware, …
+    #[arg(long, value_name = "SUBSET", value_delimiter = ',')]
+    gather_subset: Vec<String>,
+}
+
+/// Options of `fettle journal`.
+#[derive(Debug, Args)]
+pub struct JournalArgs {
+    /// Which hosts
+    #[arg(default_value = "all")]
+    pattern: String,
+    #[command(flatten)]
+    connect: ConnectArgs,
+    /// Become root with sudo: runs that became root are in root's journal
+    #[arg(short, long = "become")]
+    becomes: bool,
+    /// Only this run
+    #[arg(long, value_name = "RUN")]
+    run: Option<String>,
+    /// For machines
+    #[arg(long)]
+    json: bool,
+}
+
+fn answers(pattern: &str, connect: &ConnectArgs, becomes: bool, question: &Question) -> Result<Vec<Answer>, CliError> {
+    let inventory = connect.inventory(None)?;
+    let mut hosts = inventory.select(pattern)?;
+    if let Some(limit) = &connect.limit {
+        hosts = inventory.limit(hosts, limit)?;
+    }
+    if hosts.is_empty() {
+        return Err(CliError::Failed(format!(
+            "no host matches `{pattern}`: name an inventory with -i, and see `fettle inventory --graph`"
+        )));
+    }
+    let defaults = connect.defaults()?;
+    let mut targets = vec![];
+    for host in hosts {
+        let target = target(&inventory, &Vars::default(), &host, &defaults)?;
+        targets.push((host, target));
+    }
+    let privilege = if becomes { Privilege::Root } else { Privilege::Connection };
+    Ok(ask(targets, question, privilege, connect.forks(), &connect.by())?)
+}
+
+/// 4 where a host could not be reached, as ansible's exit code.
+fn exit(answers: &[Answer]) -> Exit {
+    Exit(if answers.iter().any(|a| a.answer.is_err()) { 4 } else { 0 })
+}
+
+/// Connects to hosts and says what answered.
+pub fn ping(args: &PingArgs) -> Result<Exit, CliError> {
+    let answers = answers(&args.pattern, &args.connect, args.becomes, &Question::Ping)?;
+    let paint = Paint { on: colour_wanted() };
+    let width = answers.iter().map(|a| a.host.chars().count()).max().unwrap_or(0);
+    for Answer { host, took, answer } in &answers {
+        let millis = took.as_millis();
+        match answer {
+            Ok(ToController::Hello { machine, uid, unfinished, .. }) if args.json => {
+                println!(
+                    "{}",
+                    json!({"host": host, "ping": "pong", "machine": machine, "uid": uid, "millis": millis, "unfinished": unfinished})
+                );
+            }
+            Ok(ToController::Hello { machine, uid, unfinished, .. }) => {
+                let who = if *uid == 0 { "root".to_owned() } else { format!("uid {uid}") };
+                println!("{host:<width$}  {}  {machine}, {who}, {millis} ms", paint.text(Tone::Good, "pong"));
+                if let Some(text) = unfinished {
+                    println!("{:<width$}  {} {text}", "", paint.text(Tone::Doubt, "warning:"));
+                }
+            }
+            Ok(_) => {}
+            Err(reason) if args.json => println!("{}", json!({"host": host, "unreachable": reason})),
+            Err(reason) => println!("{host:<width$}  {}: {reason}", paint.text(Tone::Bad, "unreachable")),
+        }
+    }
+    Ok(exit(&answers))
+}
+
+/// Prints facts as one JSON object, hosts as keys.
+pub fn facts(args: &FactsArgs) -> Result<Exit, CliError> {
+    let answers = answers(&args.pattern, &args.connect, args.becomes, &Question::Facts(args.gather_subset.clone()))?;
+    let mut all = Map::new();
+    for Answer { host, answer, .. } in &answers {
+        match answer {
+            Ok(ToController::Facts(facts)) => {
+                let facts = facts
+                    .iter()
+                    .map(|(name, value)| (format!("ansible_{name}"), value.clone()))
+                    .filter(|(name, _)| wanted(name, &args.filter));
+                all.insert(host.clone(), Json::Object(facts.collect()));
+            }
+            Ok(_) => {}
+            Err(reason) => eprintln!("{host}: unreachable: {reason}"),
+        }
+    }
+    println!("{:#}", Json::Object(all));
+    Ok(exit(&answers))
+}
+
+fn wanted(name: &str, filter: &[String]) -> bool {
+    filter.is_empty()
+        || filter.iter().any(|p| {
+            let short = name.strip_prefix("ansible_").unwrap_or(name);
+            glob(p.as_bytes(), name.as_bytes()) || glob(p.as_bytes(), short.as_bytes())
+        })
+}
+
+/// Shell-like match of `*` and `?`.
+fn glob(pattern: &[u8], text: &[u8]) -> bool {
+    match (pattern.split_first(), text.split_first()) {
+        (None, None) => true,
+        (Some((b'*', rest)), _) => glob(rest, text) || text.split_first().is_some_and(|(_, t)| glob(pattern, t)),
+        (Some((b'?', p)), Some((_, t))) => glob(p, t),
+        (Some((a, p)), Some((b, t))) if a == b => glob(p, t),
+        _ => false,
+    }
+}
+
+/// Prints the journals.
+pub fn journal(args: &JournalArgs) -> Result<Exit, CliError> {
+    let answers = answers(&args.pattern, &args.connect, args.becomes, &Question::Journal(args.run.clone()))?;
+    let paint = Paint { on: colour_wanted() };
+    for Answer { host, answer, .. } in &answers {
+        match answer {
+            Ok(ToController::Journal(journal)) if args.json => {
+                for entry in &journal.entries {
+                    println!("{}", json!({"host": host, "entry": entry}));
+                }
+            }
+            Ok(ToController::Journal(journal)) => {
+                println!("{}", paint.text(Tone::Strong, host));
+                if journal.entries.is_empty() {
+                    println!("  nothing{}", args.run.as_ref().map(|r| format!(" of run {r}")).unwrap_or_default());
+                }
+                for line in crate::host::journal::lines(&journal.entries) {
+                    println!("  {line}");
+                }
+            }
+            Ok(_) => {}
+            Err(reason) => eprintln!("{host}: {}: {reason}", paint.text(Tone::Bad, "unreachable")),
+        }
+    }
+    Ok(exit(&answers))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::glob;
+
+    #[test]
+    fn globs() {
+        assert!(glob(b"ansible_dist*", b"ansible_distribution"));
+        assert!(glob(b"*", b""));
+        assert!(!glob(b"a?c", b"ac"));
+    }
+}

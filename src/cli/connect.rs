@@ -1,0 +1,142 @@
+//! Options about inventory and connection that several subcommands share, with ansible's letters.
+
+use super::CliError;
+use crate::diag::Diagnostic;
+use crate::inventory::Inventory;
+use crate::play::Vars;
+use crate::template::{Engine, Scope};
+use crate::transport::{Defaults, HostKeyPrompt, Target};
+use clap::Args;
+use serde_json::{Map, Value as Json};
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+/// Inventory and connection.
+#[derive(Clone, Debug, Args)]
+pub struct ConnectArgs {
+    /// Inventory file, folder or script, or a list of hosts with a comma (`a,b,`); may be given several times
+    #[arg(short, long = "inventory", value_name = "INVENTORY", help_heading = "Hosts")]
+    pub inventory: Vec<String>,
+    /// Only these hosts of what a pattern selects
+    #[arg(short, long, value_name = "PATTERN", help_heading = "Hosts")]
+    pub limit: Option<String>,
+    /// Log in as this user
+    #[arg(short, long = "user", value_name = "USER", help_heading = "Connection")]
+    pub user: Option<String>,
+    /// Private key to log in with
+    #[arg(long, alias = "key-file", value_name = "FILE", help_heading = "Connection")]
+    pub private_key: Option<PathBuf>,
+    /// Ask for the login password
+    #[arg(short = 'k', long, help_heading = "Connection")]
+    pub ask_pass: bool,
+    /// Ask for the sudo password
+    #[arg(short = 'K', long, help_heading = "Connection")]
+    pub ask_become_pass: bool,
+    /// Seconds to wait for a connection
+    #[arg(short = 'T', long, value_name = "SECONDS", default_value_t = 10, help_heading = "Connection")]
+    pub timeout: u64,
+    /// How to connect where the inventory does not say
+    #[arg(short, long, value_name = "KIND", value_parser = ["ssh", "smart", "local"], help_heading = "Connection")]
+    pub connection: Option<String>,
+    /// Hosts at once; without it all, up to 64
+    #[arg(short, long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Hosts")]
+    pub forks: Option<u16>,
+}
+
+/// Most hosts at once when `--forks` is not given.
+const FORKS: usize = 64;
+
+impl ConnectArgs {
+    /// Loads the inventory; `playbook_dir`: where else group_vars and host_vars are.
+    pub fn inventory(&self, playbook_dir: Option<&Path>) -> Result<Inventory, CliError> {
+        let mut sources = self.inventory.clone();
+        if sources.is_empty()
+            && let Some(from_env) = std::env::var_os("ANSIBLE_INVENTORY").or_else(|| std::env::var_os("FETTLE_INVENTORY"))
+        {
+            sources.push(from_env.to_string_lossy().into_owned());
+        }
+        Ok(Inventory::load(&sources, playbook_dir)?)
+    }
+
+    /// Hosts at once.
+    pub fn forks(&self) -> usize {
+        self.forks.map_or(FORKS, usize::from)
+    }
+
+    /// Asks for the passwords that `-k` and `-K` announce and puts all defaults together.
+    pub fn defaults(&self) -> Result<Defaults, CliError> {
+        let password = if self.ask_pass { Some(secret("SSH password: ")?) } else { None };
+        let become_password = if self.ask_become_pass {
+            let prompt = if password.is_some() { "sudo password (empty: the same): " } else { "sudo password: " };
+            let given = secret(prompt)?;
+            Some(if given.is_empty() { password.clone().unwrap_or_default() } else { given })
+        } else {
+            None
+        };
+        Ok(Defaults {
+            user: self.user.clone(),
+            private_key: self.private_key.clone(),
+            password,
+            become_password,
+            connection: self.connection.clone(),
+            connect_timeout: std::time::Duration::from_secs(self.timeout),
+            prompt: Arc::new(Ask { lock: Mutex::new(()) }),
+            ..Defaults::default()
+        })
+    }
+
+    /// Who runs this: `user@workstation`.
+    pub fn by(&self) -> String {
+        let user = std::env::var("SUDO_USER")
+            .or_else(|_| std::env::var("USER"))
+            .or_else(|_| std::env::var("LOGNAME"))
+            .unwrap_or_else(|_| "unknown".into());
+        let host = nix::unistd::gethostname().map(|h| h.to_string_lossy().into_owned()).unwrap_or_else(|_| "unknown".into());
+        format!("{user}@{host}")
+    }
+}
+
+/// Connection variables of `host`, rendered, and the target they make.
+pub fn target(inventory: &Inventory, extra: &Vars, host: &str, defaults: &Defaults) -> Result<Target, Diagnostic> {
+    let vars = inventory.vars(host);
+    let mut scope = Scope::new();
+    scope.push(crate::controller::templates(&vars));
+    scope.push(crate::controller::templates(extra));
+    scope.push(crate::controller::plain(&Map::from_iter([("inventory_hostname".to_owned(), Json::from(host))])));
+    let engine = Engine::new();
+    let mut values = Map::new();
+    for (name, node) in vars.0.iter().chain(&extra.0) {
+        if name.starts_with("ansible_") {
+            let value = engine
+                .variable(name, &scope)
+                .map_err(|e| Diagnostic::error(&node.loc, format!("`{name}` of host {host} can't be rendered before connecting: {e}")))?;
+            values.insert(name.clone(), value);
+        }
+    }
+    Target::from_vars(host, &values, defaults)
+}
+
+/// Asks at the terminal whether to trust an unknown host key; one question at a time.
+struct Ask {
+    lock: Mutex<()>,
+}
+
+impl HostKeyPrompt for Ask {
+    fn trust(&self, host: &str, kind: &str, fingerprint: &str) -> bool {
+        if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+            return false;
+        }
+        let _one = self.lock.lock();
+        let mut err = std::io::stderr();
+        let _ = write!(err, "\nThe host key of {host} is not known. {kind} {fingerprint}\nTrust it from now on (yes/no)? ");
+        let _ = err.flush();
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer).is_ok() && answer.trim().eq_ignore_ascii_case("yes")
+    }
+}
+
+/// Reads a password from the terminal.
+pub fn secret(prompt: &str) -> Result<String, CliError> {
+    rpassword::prompt_password(prompt).map_err(|e| CliError::Failed(format!("the password can't be asked for: {e} (is there a terminal?)")))
+}

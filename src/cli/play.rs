@@ -1,0 +1,257 @@
+//! `fettle plan` and `fettle apply`.
+
+use super::connect::{ConnectArgs, secret, target};
+use super::{CliError, Exit};
+use crate::controller::{Options, Reporter, Summary, run as run_site, select};
+use crate::diag::Diagnostic;
+use crate::inventory::Inventory;
+use crate::play::Vars;
+use crate::playbook::{self, LoadOptions, Site};
+use crate::report::{About, Console, Detail, Json, Paint, ansible_recap, colour_wanted, recap};
+use clap::Args;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Options of plan and apply, with ansible-playbook's letters.
+#[derive(Debug, Args)]
+pub struct PlayArgs {
+    /// Playbooks, run one after the other
+    #[arg(required = true, value_name = "PLAYBOOK")]
+    playbooks: Vec<PathBuf>,
+    #[command(flatten)]
+    connect: ConnectArgs,
+    /// Only tasks with one of these tags
+    #[arg(short, long, value_name = "TAGS", value_delimiter = ',', help_heading = "What to run")]
+    tags: Vec<String>,
+    /// No tasks with one of these tags
+    #[arg(long, value_name = "TAGS", value_delimiter = ',', help_heading = "What to run")]
+    skip_tags: Vec<String>,
+    /// Variables that win over all others: `k=v`, JSON, YAML, or `@file`
+    #[arg(short, long, value_name = "VARS", help_heading = "What to run")]
+    extra_vars: Vec<String>,
+    /// Become root (or --become-user) for tasks that don't say otherwise
+    #[arg(short, long = "become", help_heading = "Connection")]
+    becomes: bool,
+    /// Which user to become
+    #[arg(long, value_name = "USER", help_heading = "Connection")]
+    become_user: Option<String>,
+    /// Dry run, the same as `fettle plan`
+    #[arg(short = 'C', long, help_heading = "What to run")]
+    check: bool,
+    /// Show what changes inside files
+    #[arg(short = 'D', long, help_heading = "Output")]
+    diff: bool,
+    /// Show more: -v what is ok or skipped, -vv results, -vvv times
+    #[arg(short, long, action = clap::ArgAction::Count, help_heading = "Output")]
+    verbose: u8,
+    /// One JSON object a line
+    #[arg(long, help_heading = "Output")]
+    json: bool,
+    /// Form of the last lines
+    #[arg(long, value_name = "FORM", default_value = "fettle", value_parser = ["fettle", "ansible"], help_heading = "Output")]
+    recap: String,
+    /// List the hosts, run nothing
+    #[arg(long, help_heading = "What to run")]
+    list_hosts: bool,
+    /// List the tasks, run nothing
+    #[arg(long, help_heading = "What to run")]
+    list_tasks: bool,
+    /// List the tags, run nothing
+    #[arg(long, help_heading = "What to run")]
+    list_tags: bool,
+    /// Check inventory and playbooks, run nothing
+    #[arg(long, help_heading = "What to run")]
+    syntax_check: bool,
+}
+
+/// Runs playbooks.
+pub fn run(args: PlayArgs, plan: bool) -> Result<Exit, CliError> {
+    let started = Instant::now();
+    let check = plan || args.check;
+    let dir = args.playbooks[0].parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let extra = playbook::extra_vars(&args.extra_vars)?;
+    let inventory = args.connect.inventory(Some(dir))?;
+    let mut options = LoadOptions {
+        tags: args.tags.clone(),
+        skip_tags: args.skip_tags.clone(),
+        extra: extra.clone(),
+        become_all: args.becomes,
+        become_user: args.become_user.clone(),
+        ..LoadOptions::default()
+    };
+    options.inventory_dir = inventory.dir().map(PathBuf::from);
+    let mut site = playbook::load(&args.playbooks, &options)?;
+    if !site.warnings.0.is_empty() {
+        eprintln!("{}", crate::report::diagnostic::render(&site.warnings.0, colour_wanted()).trim_end());
+    }
+    if args.list_hosts || args.list_tasks || args.list_tags || args.syntax_check {
+        return list(&args, &site, &inventory, &extra);
+    }
+    prompts(&mut site, &extra)?;
+    let defaults = args.connect.defaults()?;
+    let verb = if check { "plan" } else { "apply" };
+    let names = args.playbooks.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(" ");
+    let run_options = Options {
+        run: uuid::Uuid::new_v4().simple().to_string()[..8].to_owned(),
+        by: args.connect.by(),
+        purpose: format!("{verb} {names}"),
+        check,
+        diff: args.diff,
+        verbosity: args.verbose,
+        forks: args.connect.forks(),
+        limit: args.connect.limit.clone(),
+        tags: args.tags.clone(),
+        skip_tags: args.skip_tags.clone(),
+        extra: extra.clone(),
+        become_all: args.becomes,
+    };
+    let targets = |host: &str| target(&inventory, &extra, host, &defaults);
+    if args.json {
+        let mut json = Json::default();
+        let summary = run_site(&site, &inventory, &run_options, &targets, &mut json)?;
+        json.recap(&summary, &run_options.run, check, started.elapsed().as_secs_f64());
+        return Ok(Exit(summary.exit_code()));
+    }
+    let paint = Paint { on: colour_wanted() };
+    let live = std::io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|t| t != "dumb");
+    let mut console = Console::new(Detail { verbosity: args.verbose, check, paint }, live);
+    let summary = run_site(&site, &inventory, &run_options, &targets, &mut console as &mut dyn Reporter)?;
+    let inventory_options = args.connect.inventory.iter().map(|i| format!("-i {i}")).collect::<Vec<_>>().join(" ");
+    let about = About {
+        playbooks: &names,
+        check,
+        took: started.elapsed(),
+        command: &again(&args, verb, &names, &inventory_options),
+        inventory: &inventory_options,
+        run: &run_options.run,
+    };
+    print_recap(&mut console, &summary, &about, &args.recap, paint);
+    Ok(Exit(summary.exit_code()))
+}
+
+fn print_recap(console: &mut Console, summary: &Summary, about: &About<'_>, form: &str, paint: Paint) {
+    let lines = if form == "ansible" { ansible_recap(summary, paint) } else { recap(summary, about, paint) };
+    for line in lines {
+        console.print(&line);
+    }
+}
+
+/// The command that does the same again (without `--limit`), for "what to type next".
+fn again(args: &PlayArgs, verb: &str, names: &str, inventory: &str) -> String {
+    let mut parts = vec![format!("fettle {verb} {names}")];
+    if !inventory.is_empty() {
+        parts.push(inventory.to_owned());
+    }
+    if !args.tags.is_empty() {
+        parts.push(format!("-t {}", args.tags.join(",")));
+    }
+    if !args.skip_tags.is_empty() {
+        parts.push(format!("--skip-tags {}", args.skip_tags.join(",")));
+    }
+    for extra in &args.extra_vars {
+        parts.push(format!("-e '{}'", extra.replace('\'', "'\\''")));
+    }
+    if args.becomes {
+        parts.push("-b".into());
+    }
+    if args.connect.ask_become_pass {
+        parts.push("-K".into());
+    }
+    if args.connect.ask_pass {
+        parts.push("-k".into());
+    }
+    if let Some(user) = &args.connect.user {
+        parts.push(format!("-u {user}"));
+    }
+    if let Some(key) = &args.connect.private_key {
+        parts.push(format!("--private-key {}", key.display()));
+    }
+    parts.join(" ")
+}
+
+/// Asks what `vars_prompt` asks, unless `-e` answers it.
+fn prompts(site: &mut Site, extra: &Vars) -> Result<(), CliError> {
+    for play in &mut site.plays {
+        for prompt in play.vars_prompt.clone() {
+            if extra.get(&prompt.name).is_some() {
+                continue;
+            }
+            let default = prompt.default.as_deref().map(|d| format!(" [{d}]")).unwrap_or_default();
+            let text = format!("{}{default}: ", prompt.text);
+            let answer = if std::io::stdin().is_terminal() { ask(&text, prompt.private, prompt.confirm)? } else { String::new() };
+            let answer = match (answer.is_empty(), &prompt.default) {
+                (true, Some(default)) => default.clone(),
+                (true, None) if !std::io::stdin().is_terminal() => {
+                    return Err(Diagnostic::error(
+                        &prompt.loc,
+                        format!("`{}` is to be asked for, and there is no terminal to ask at", prompt.name),
+                    )
+                    .help(format!("answer it on the command line: -e {}=…", prompt.name))
+                    .into());
+                }
+                _ => answer,
+            };
+            play.answer(&prompt.name, &answer);
+        }
+    }
+    Ok(())
+}
+
+fn ask(text: &str, private: bool, confirm: bool) -> Result<String, CliError> {
+    loop {
+        let answer = if private { secret(text)? } else { line(text)? };
+        if !confirm {
+            return Ok(answer);
+        }
+        let again = if private { secret("once more: ")? } else { line("once more: ")? };
+        if answer == again {
+            return Ok(answer);
+        }
+        eprintln!("The two differ.");
+    }
+}
+
+fn line(text: &str) -> Result<String, CliError> {
+    use std::io::Write;
+    eprint!("{text}");
+    let _ = std::io::stderr().flush();
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).map_err(|e| CliError::Failed(format!("no answer could be read: {e}")))?;
+    Ok(answer.trim_end_matches('\n').to_owned())
+}
+
+/// The `--list-…` and `--syntax-check` modes, in ansible-playbook's form.
+fn list(args: &PlayArgs, site: &Site, inventory: &Inventory, extra: &Vars) -> Result<Exit, CliError> {
+    let options = Options { extra: extra.clone(), limit: args.connect.limit.clone(), ..Options::default() };
+    if !(args.list_hosts || args.list_tasks || args.list_tags) {
+        for play in &site.plays {
+            select(play, inventory, &options)?;
+        }
+        let names = args.playbooks.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ");
+        println!("{names}: fine, {} plays", site.plays.len());
+        return Ok(Exit(0));
+    }
+    println!("\nplaybook: {}", args.playbooks.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", "));
+    for (number, play) in site.plays.iter().enumerate() {
+        let pattern = play.pattern(extra)?;
+        println!("\n  play #{} ({pattern}): {}\tTAGS: [{}]", number + 1, play.play.name, play.tags.join(", "));
+        if args.list_hosts {
+            let hosts = select(play, inventory, &options)?;
+            println!("    pattern: [{pattern:?}]\n    hosts ({}):", hosts.len());
+            for host in hosts {
+                println!("      {host}");
+            }
+        }
+        if args.list_tasks {
+            println!("    tasks:");
+            for task in play.list_tasks() {
+                println!("      {}\tTAGS: [{}]", task.name, task.tags.join(", "));
+            }
+        }
+        if args.list_tags {
+            println!("      TASK TAGS: [{}]", play.list_tags().join(", "));
+        }
+    }
+    Ok(Exit(0))
+}

@@ -1,0 +1,106 @@
+//! One question to many hosts: facts, the journal, or only whether they answer.
+
+use crate::play::Privilege;
+use crate::protocol::{ToAgent, ToController, VERSION};
+use crate::transport::{LinkEvent, Target, open};
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::unbounded_channel;
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub enum Question {
+    /// Does the agent start?
+    Ping,
+    /// Facts; subset names, none: all.
+    Facts(Vec<String>),
+    /// The journal; only this run where given.
+    Journal(Option<String>),
+}
+
+/// What a host answered.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The host.
+    pub host: String,
+    /// From connecting to the answer.
+    pub took: Duration,
+    /// Its answer, or why there is none.
+    pub answer: Result<ToController, String>,
+}
+
+/// Asks all `targets`, at most `forks` at once; answers come in the order of `targets`.
+pub fn ask(
+    targets: Vec<(String, Target)>,
+    question: &Question,
+    privilege: Privilege,
+    forks: usize,
+    by: &str,
+) -> Result<Vec<Answer>, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
+    let (sender, mut receiver) = unbounded_channel();
+    let mut answers: Vec<Option<Answer>> = targets.iter().map(|_| None).collect();
+    let mut began: Vec<Option<Instant>> = targets.iter().map(|_| None).collect();
+    let mut links: Vec<_> = targets.iter().map(|_| None).collect();
+    let mut waiting: VecDeque<_> = targets.into_iter().enumerate().collect();
+    let mut names: Vec<String> = waiting.iter().map(|(_, (name, _))| name.clone()).collect();
+    let mut running = 0usize;
+    runtime.block_on(async {
+        loop {
+            while running < forks.max(1) {
+                let Some((index, (_, target))) = waiting.pop_front() else { break };
+                let login = target.login().to_owned();
+                let link = open(target, privilege, sender.clone(), index);
+                link.send(ToAgent::Hello {
+                    version: VERSION,
+                    run: String::new(),
+                    by: by.to_owned(),
+                    check: true,
+                    diff: false,
+                    verbosity: 0,
+                    login,
+                    purpose: String::new(),
+                });
+                match question {
+                    Question::Ping => {}
+                    Question::Facts(subset) => link.send(ToAgent::Facts { subset: subset.clone() }),
+                    Question::Journal(run) => link.send(ToAgent::Journal { run: run.clone() }),
+                }
+                link.send(ToAgent::Bye);
+                began[index] = Some(Instant::now());
+                links[index] = Some(link);
+                running += 1;
+            }
+            if running == 0 {
+                break;
+            }
+            let Some((index, event)) = receiver.recv().await else { break };
+            let mut done = |answer: Result<ToController, String>, answers: &mut Vec<Option<Answer>>| {
+                if answers[index].is_none() {
+                    let took = began[index].map(|b| b.elapsed()).unwrap_or_default();
+                    answers[index] = Some(Answer { host: std::mem::take(&mut names[index]), took, answer });
+                }
+            };
+            match event {
+                LinkEvent::Message(message) => match (*message, question) {
+                    (hello @ ToController::Hello { .. }, Question::Ping) => done(Ok(hello), &mut answers),
+                    (facts @ ToController::Facts(_), _) => done(Ok(facts), &mut answers),
+                    (journal @ ToController::Journal(_), _) => done(Ok(journal), &mut answers),
+                    (ToController::Fatal(reason), _) => done(Err(reason), &mut answers),
+                    _ => {}
+                },
+                LinkEvent::Closed(result) => {
+                    let reason = match result {
+                        Err(e) => e.to_string(),
+                        Ok(()) => "the agent ended without an answer".into(),
+                    };
+                    done(Err(reason), &mut answers);
+                    links[index] = None;
+                    running -= 1;
+                }
+                LinkEvent::Connecting | LinkEvent::Pushing { .. } | LinkEvent::Ready => {}
+            }
+        }
+    });
+    Ok(answers.into_iter().flatten().collect())
+}

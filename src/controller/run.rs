@@ -1,0 +1,487 @@
+//! The run loop: one thread that hears from every host and decides what each does next.
+
+use super::batches::batches;
+use super::event::{Event, Phase, Reporter};
+use super::files::{FileStore, list};
+use super::summary::Summary;
+use super::variables::{Magic, host_vars};
+use crate::diag::{Diagnostic, Diagnostics};
+use crate::inventory::Inventory;
+use crate::play::{Include, Privilege, Vars};
+use crate::playbook::{PlaySource, Site, find_file};
+use crate::protocol::{PlayRun, ToAgent, ToController, VERSION};
+use crate::transport::{LinkEvent, LinkHandle, Target, open};
+use crate::yaml::Node;
+use serde_json::{Map, Value as Json};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Duration;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// How a run is to go.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Names the run in journals and locks.
+    pub run: String,
+    /// `user@workstation`.
+    pub by: String,
+    /// What it is, for the lock: `apply site.yml`.
+    pub purpose: String,
+    /// A dry run.
+    pub check: bool,
+    /// Send diffs.
+    pub diff: bool,
+    /// `-v` count.
+    pub verbosity: u8,
+    /// Hosts at once.
+    pub forks: usize,
+    /// `--limit`.
+    pub limit: Option<String>,
+    /// `--tags`, for `ansible_run_tags`.
+    pub tags: Vec<String>,
+    /// `--skip-tags`.
+    pub skip_tags: Vec<String>,
+    /// `-e`.
+    pub extra: Vars,
+    /// `-b`: tasks become root unless they say otherwise.
+    pub become_all: bool,
+}
+
+/// Makes the connection target of a host.
+pub type Targets<'a> = dyn Fn(&str) -> Result<Target, Diagnostic> + 'a;
+
+struct Host {
+    link: Option<LinkHandle>,
+    /// Failed or unreachable: takes part in nothing more.
+    out: bool,
+    /// Runs the current play.
+    busy: bool,
+    greeted: bool,
+}
+
+struct Run<'a> {
+    site: &'a Site,
+    inventory: &'a Inventory,
+    options: &'a Options,
+    targets: &'a Targets<'a>,
+    reporter: &'a mut dyn Reporter,
+    names: Vec<String>,
+    index: HashMap<String, usize>,
+    hosts: Vec<Host>,
+    privileges: HashMap<String, Privilege>,
+    files: FileStore,
+    shared: HashMap<String, Map<String, Json>>,
+    summary: Summary,
+    sender: UnboundedSender<(usize, LinkEvent)>,
+    receiver: UnboundedReceiver<(usize, LinkEvent)>,
+    stopping: bool,
+}
+
+/// Runs all plays of `site` and tells `reporter` about it.
+pub fn run(
+    site: &Site,
+    inventory: &Inventory,
+    options: &Options,
+    targets: &Targets<'_>,
+    reporter: &mut dyn Reporter,
+) -> Result<Summary, Diagnostics> {
+    // Everything that can be wrong is found before the first host is touched: patterns, batches, targets.
+    let mut plan = vec![];
+    for play in &site.plays {
+        let hosts = select(play, inventory, options)?;
+        let serial = play.serial.iter().map(|node| known(play, node, options)).collect::<Result<Vec<_>, _>>()?;
+        let batches = batches(&hosts, &serial)?;
+        plan.push((play, hosts, batches));
+    }
+    let mut privileges: HashMap<String, Privilege> = HashMap::new();
+    for (play, hosts, _) in &plan {
+        for host in hosts {
+            let becomes = options.become_all || inventory.vars(host).get("ansible_become").is_some();
+            if play.privilege(becomes) == Privilege::Root {
+                privileges.insert(host.clone(), Privilege::Root);
+            } else {
+                privileges.entry(host.clone()).or_insert(Privilege::Connection);
+            }
+            targets(host)?;
+        }
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Diagnostic::bare(format!("the run can't be started: {e}")))?;
+    let (sender, receiver) = unbounded_channel();
+    let names: Vec<String> = inventory.hosts().into_iter().chain(privileges.keys().cloned()).fold(vec![], |mut all, name| {
+        if !all.contains(&name) {
+            all.push(name);
+        }
+        all
+    });
+    let mut run = Run {
+        site,
+        inventory,
+        options,
+        targets,
+        reporter,
+        index: names.iter().enumerate().map(|(i, n)| (n.clone(), i)).collect(),
+        hosts: names.iter().map(|_| Host { link: None, out: false, busy: false, greeted: false }).collect(),
+        names,
+        privileges,
+        files: FileStore::default(),
+        shared: HashMap::new(),
+        summary: Summary::default(),
+        sender,
+        receiver,
+        stopping: false,
+    };
+    runtime.block_on(async {
+        for (play, hosts, batches) in &plan {
+            if run.stopping || !run.play(play, hosts, batches).await {
+                break;
+            }
+        }
+        run.goodbye().await;
+    });
+    run.summary.interrupted = run.stopping;
+    let order: Vec<String> = run.names.clone();
+    let mut summary = run.summary;
+    summary.hosts.sort_by_cached_key(|name, _| order.iter().position(|n| n == name));
+    Ok(summary)
+}
+
+/// A keyword that must be known before a host is asked, its template rendered.
+fn known(play: &PlaySource, node: &Node, options: &Options) -> Result<Node, Diagnostic> {
+    if node.as_str().is_none() {
+        return Ok(node.clone());
+    }
+    Ok(Node::text(play.known_now(node, &options.extra)?, node.loc.clone()))
+}
+
+/// The hosts of a play: its pattern, less `--limit`, in its `order`.
+pub fn select(play: &PlaySource, inventory: &Inventory, options: &Options) -> Result<Vec<String>, Diagnostic> {
+    let pattern = play.pattern(&options.extra)?;
+    let hosts = inventory.select(&pattern).map_err(|mut e| {
+        e.loc.get_or_insert_with(|| play.hosts.loc.clone());
+        e
+    })?;
+    let mut hosts = match &options.limit {
+        None => hosts,
+        Some(limit) => inventory.limit(hosts, limit)?,
+    };
+    match play.order.as_deref() {
+        None | Some("inventory") => {}
+        Some("reverse_inventory") => hosts.reverse(),
+        Some("sorted") => hosts.sort(),
+        Some("reverse_sorted") => hosts.sort_by(|a, b| b.cmp(a)),
+        Some(other) => {
+            return Err(Diagnostic::error(&play.play.loc, format!("the order `{other}` is not supported"))
+                .help("output is in the same order on every run: choose inventory, reverse_inventory, sorted or reverse_sorted"));
+        }
+    }
+    Ok(hosts)
+}
+
+impl Run<'_> {
+    /// Runs a play on all its batches; `false`: the run is over.
+    async fn play(&mut self, play: &PlaySource, hosts: &[String], batches: &[Vec<String>]) -> bool {
+        let alive: Vec<String> = hosts.iter().filter(|h| !self.host(h).out).cloned().collect();
+        if alive.is_empty() {
+            let reason = if hosts.is_empty() { "no hosts matched" } else { "none of its hosts is left" };
+            self.reporter.event(Event::PlaySkipped { name: play.play.name.clone(), reason: reason.into() });
+            return true;
+        }
+        self.reporter.event(Event::PlayStart {
+            name: play.play.name.clone(),
+            loc: play.play.loc.clone(),
+            hosts: alive.clone(),
+            tasks: play.task_count(),
+        });
+        for (number, batch) in batches.iter().enumerate() {
+            let batch: Vec<String> = batch.iter().filter(|h| !self.host(h).out).cloned().collect();
+            if batch.is_empty() {
+                continue;
+            }
+            if batches.len() > 1 {
+                self.reporter.event(Event::Batch { number: number + 1, of: batches.len(), hosts: batch.clone() });
+            }
+            self.batch(play, hosts, &batch).await;
+            if self.stopping {
+                self.leave(batches.iter().skip(number + 1).flatten());
+                break;
+            }
+            // As Ansible: when every host of a batch failed, the play's other batches are not begun.
+            if batch.iter().all(|h| self.host(h).out) && number + 1 < batches.len() {
+                self.leave(batches.iter().skip(number + 1).flatten());
+                self.reporter.event(Event::PlayEnd);
+                return false;
+            }
+        }
+        self.reporter.event(Event::PlayEnd);
+        true
+    }
+
+    fn leave<'h>(&mut self, hosts: impl Iterator<Item = &'h String>) {
+        for host in hosts {
+            if !self.host(host).out && !self.summary.not_started.contains(host) {
+                self.summary.not_started.push(host.clone());
+            }
+        }
+    }
+
+    async fn batch(&mut self, play: &PlaySource, play_hosts: &[String], batch: &[String]) {
+        let mut waiting: VecDeque<&String> = batch.iter().collect();
+        let mut running: HashSet<usize> = HashSet::new();
+        let forks = self.options.forks.max(1);
+        let mut ticker = tokio::time::interval(Duration::from_millis(100));
+        loop {
+            while running.len() < forks && !self.stopping {
+                let Some(host) = waiting.pop_front() else { break };
+                if let Some(index) = self.begin(play, play_hosts, batch, host) {
+                    running.insert(index);
+                }
+            }
+            if running.is_empty() {
+                break;
+            }
+            tokio::select! {
+                Some((index, event)) = self.receiver.recv() => {
+                    if self.hear(play, index, event) {
+                        running.remove(&index);
+                    }
+                }
+                _ = tokio::signal::ctrl_c() => {
+                    if self.stopping {
+                        // Asked twice: don't wait for changes under way. The agents notice, finish theirs and journal it.
+                        for index in running.drain() {
+                            let name = self.names[index].clone();
+                            self.drop_host(index);
+                            self.summary.host(&name).unreachable = Some("left behind: its agent finishes the change it is in and writes it to the journal".into());
+                        }
+                        break;
+                    }
+                    self.stopping = true;
+                    self.reporter.event(Event::Stopping);
+                    for index in &running {
+                        if let Some(link) = &self.hosts[*index].link {
+                            link.send(ToAgent::Stop);
+                        }
+                    }
+                }
+                _ = ticker.tick() => self.reporter.tick(),
+            }
+        }
+        if self.stopping {
+            self.leave(waiting.into_iter());
+        }
+    }
+
+    /// Sends a play to a host, connecting first where needed.
+    fn begin(&mut self, play: &PlaySource, play_hosts: &[String], batch: &[String], host: &str) -> Option<usize> {
+        let index = *self.index.get(host)?;
+        self.summary.host(host);
+        if self.hosts[index].link.is_none() {
+            let target = match (self.targets)(host) {
+                Ok(target) => target,
+                Err(e) => {
+                    self.unreachable(index, e.to_string());
+                    return None;
+                }
+            };
+            let privilege = self.privileges.get(host).copied().unwrap_or(Privilege::Connection);
+            let login = target.login().to_owned();
+            let link = open(target, privilege, self.sender.clone(), index);
+            self.reporter.event(Event::Phase { host: host.to_owned(), phase: Phase::Connecting });
+            // Nothing is waited for: greeting and play lie ready when the agent starts.
+            link.send(ToAgent::Hello {
+                version: VERSION,
+                run: self.options.run.clone(),
+                by: self.options.by.clone(),
+                check: self.options.check,
+                diff: self.options.diff,
+                verbosity: self.options.verbosity,
+                login,
+                purpose: self.options.purpose.clone(),
+            });
+            self.hosts[index].link = Some(link);
+        } else {
+            self.reporter.event(Event::Phase { host: host.to_owned(), phase: Phase::Running });
+        }
+        let magic = Magic {
+            play_hosts,
+            batch,
+            check: self.options.check,
+            diff: self.options.diff,
+            verbosity: self.options.verbosity,
+            forks: self.options.forks,
+            limit: self.options.limit.as_deref(),
+            tags: &self.options.tags,
+            skip_tags: &self.options.skip_tags,
+            playbook_dir: &play.dir,
+            shared: &self.shared,
+        };
+        let vars = host_vars(self.inventory, play, &self.options.extra, host, &magic);
+        let mut files = vec![];
+        for known in &play.files {
+            // A file that can't be read is asked for when its task runs, and fails that task with its name.
+            if let Ok(reference) = self.files.reference(&known.path) {
+                files.push((known.key.clone(), reference));
+            }
+        }
+        let share = self.site.plays.iter().any(|p| p.uses_hostvars);
+        let message = ToAgent::Play(Box::new(PlayRun { play: play.play.clone(), vars, files, share }));
+        self.hosts[index].busy = true;
+        if let Some(link) = &self.hosts[index].link {
+            link.send(message);
+        }
+        Some(index)
+    }
+
+    /// Takes one event; `true`: the host has nothing more to do in this batch.
+    fn hear(&mut self, play: &PlaySource, index: usize, event: LinkEvent) -> bool {
+        let host = self.names[index].clone();
+        match event {
+            LinkEvent::Connecting => self.reporter.event(Event::Phase { host, phase: Phase::Connecting }),
+            LinkEvent::Pushing { sent, total } => self.reporter.event(Event::Pushing { host, sent, total }),
+            LinkEvent::Ready => self.reporter.event(Event::Phase { host, phase: Phase::Running }),
+            LinkEvent::Closed(result) => {
+                let busy = self.hosts[index].busy;
+                self.hosts[index].link = None;
+                if self.hosts[index].out {
+                    return busy;
+                }
+                if busy {
+                    let reason = match result {
+                        Err(e) => e.to_string(),
+                        Ok(()) => "the agent ended in the middle of a play; `fettle journal` says what was done".into(),
+                    };
+                    self.unreachable(index, reason);
+                    return true;
+                }
+            }
+            LinkEvent::Message(message) => return self.message(play, index, *message),
+        }
+        false
+    }
+
+    fn message(&mut self, play: &PlaySource, index: usize, message: ToController) -> bool {
+        let host = self.names[index].clone();
+        let link = |run: &Self, message: ToAgent| {
+            if let Some(link) = &run.hosts[index].link {
+                link.send(message);
+            }
+        };
+        match message {
+            ToController::Hello { version, unfinished, .. } => {
+                self.hosts[index].greeted = true;
+                if version != VERSION {
+                    self.unreachable(
+                        index,
+                        format!("its agent speaks version {version} of the protocol, this fettle {VERSION}: build both anew"),
+                    );
+                    return true;
+                }
+                if let Some(message) = unfinished {
+                    self.reporter.event(Event::Warning { host: Some(host), message });
+                }
+            }
+            ToController::Locked(holder) => {
+                self.unreachable(
+                    index,
+                    format!(
+                        "{} is running `{}` here since {} (run {}, process {} on the host): wait for it to end",
+                        holder.by, holder.purpose, holder.since, holder.run, holder.pid
+                    ),
+                );
+                return true;
+            }
+            ToController::Started { name, .. } => self.reporter.event(Event::Started { host, name }),
+            ToController::Result(report) => {
+                self.summary.host(&host).count(&report);
+                self.reporter.event(Event::Result { host, report });
+            }
+            ToController::NeedFile { name, search_path } => {
+                let file = self.find(&name, &search_path).and_then(|path| self.files.reference(&path));
+                link(self, ToAgent::File { name, file });
+            }
+            ToController::NeedList { name, search_path } => {
+                let entries = self.find(&name, &search_path).and_then(|path| list(&path));
+                link(self, ToAgent::List { name, entries });
+            }
+            ToController::NeedContent { hash } => {
+                for chunk in self.files.chunks(&hash) {
+                    link(self, chunk);
+                }
+            }
+            ToController::NeedInclude { task, name } => {
+                let included = self.site.include(task, &name).map(Box::new).map_err(|e| e.to_string());
+                link(self, ToAgent::Include { key: Include::key(task, &name), included });
+            }
+            ToController::PlayDone { failed, not_done, stopped, pending_handlers, variables } => {
+                self.hosts[index].busy = false;
+                if !variables.is_empty() {
+                    self.shared.insert(host.clone(), variables);
+                }
+                let totals = self.summary.host(&host);
+                totals.not_done += not_done;
+                totals.pending_handlers.extend(pending_handlers.iter().cloned());
+                if failed || stopped {
+                    self.hosts[index].out = true;
+                }
+                self.reporter.event(Event::HostDone { host, failed, not_done, pending_handlers });
+                return true;
+            }
+            ToController::Fatal(reason) => {
+                self.unreachable(index, reason);
+                return true;
+            }
+            ToController::Heartbeat | ToController::Facts(_) | ToController::Journal(_) => {}
+        }
+        let _ = play;
+        false
+    }
+
+    /// The controller's file behind `<task>:<subfolder>:<name>`.
+    fn find(&self, key: &str, search_path: &[String]) -> Result<std::path::PathBuf, String> {
+        let mut parts = key.splitn(3, ':');
+        let (_, subfolder, name) = (parts.next(), parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+        find_file(search_path, subfolder, name)
+    }
+
+    fn unreachable(&mut self, index: usize, reason: String) {
+        let host = self.names[index].clone();
+        self.drop_host(index);
+        self.summary.host(&host).unreachable = Some(reason.clone());
+        self.reporter.event(Event::Unreachable { host, reason });
+    }
+
+    fn drop_host(&mut self, index: usize) {
+        let host = &mut self.hosts[index];
+        host.out = true;
+        host.busy = false;
+        if let Some(link) = host.link.take() {
+            link.close();
+        }
+    }
+
+    /// Says goodbye to every agent and waits, briefly, until they are gone: their locks are then free.
+    async fn goodbye(&mut self) {
+        let mut open = 0;
+        for host in &self.hosts {
+            if let Some(link) = &host.link {
+                link.send(ToAgent::Bye);
+                open += 1;
+            }
+        }
+        let limit = tokio::time::Instant::now() + Duration::from_secs(5);
+        while open > 0 {
+            match tokio::time::timeout_at(limit, self.receiver.recv()).await {
+                Ok(Some((_, LinkEvent::Closed(_)))) => open -= 1,
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => break,
+            }
+        }
+    }
+
+    fn host(&self, name: &str) -> &Host {
+        // Every name of a play was put into the index when the run was planned.
+        &self.hosts[self.index[name]]
+    }
+}

@@ -1,0 +1,153 @@
+//! A run on the screen: results as lines in a stable order, and on a terminal a live line a host below them.
+
+use super::lines::{Detail, lines, name_hosts};
+use super::live::Live;
+use super::sequence::{Group, Sequencer};
+use super::style::{Paint, Tone, width};
+use crate::controller::{Event, Reporter};
+use std::time::{Duration, Instant};
+
+/// How often a run without live lines says how far it is, so that a log is never silent for long.
+const PROGRESS: Duration = Duration::from_secs(10);
+
+/// Shows a run to a person.
+pub struct Console {
+    detail: Detail,
+    live: Option<Live>,
+    sequence: Sequencer,
+    hosts_in_play: usize,
+    batch: usize,
+    ended: usize,
+    last_word: Instant,
+}
+
+impl Console {
+    /// A console; `live`: standard output is a terminal.
+    pub fn new(detail: Detail, live: bool) -> Self {
+        Self {
+            detail,
+            live: live.then(Live::new),
+            sequence: Sequencer::default(),
+            hosts_in_play: 0,
+            batch: 0,
+            ended: 0,
+            last_word: Instant::now(),
+        }
+    }
+
+    /// Prints lines above the live part.
+    pub fn print(&mut self, text: &str) {
+        self.last_word = Instant::now();
+        match &self.live {
+            Some(live) => live.print(text),
+            None => println!("{text}"),
+        }
+    }
+
+    fn paint(&self) -> Paint {
+        self.detail.paint
+    }
+
+    fn flush(&mut self) {
+        while let Some(group) = self.sequence.next() {
+            self.group(&group);
+        }
+    }
+
+    fn group(&mut self, group: &Group) {
+        let mut outcomes: Vec<(Vec<String>, Vec<String>)> = vec![];
+        for (host, unit) in &group.hosts {
+            let lines = lines(unit, self.detail);
+            match outcomes.iter_mut().find(|(_, known)| *known == lines) {
+                Some((hosts, _)) => hosts.push(host.clone()),
+                None => outcomes.push((vec![host.clone()], lines)),
+            }
+        }
+        outcomes.retain(|(_, lines)| !lines.is_empty());
+        let Some(report) = group.hosts.first().and_then(|(_, unit)| unit.first()) else { return };
+        if outcomes.is_empty() {
+            return;
+        }
+        let name = if report.handler { format!("{} (handler)", report.name) } else { report.name.clone() };
+        let place = report.loc.to_string();
+        let gap = width().saturating_sub(name.chars().count() + place.chars().count()).max(2);
+        self.print(&format!("\n{}{}{}", self.paint().text(Tone::Strong, &name), " ".repeat(gap), self.paint().text(Tone::Faint, &place)));
+        for (hosts, lines) in outcomes {
+            let label = name_hosts(&hosts, self.hosts_in_play);
+            let wide = label.chars().count() > 20;
+            if wide {
+                self.print(&format!("  {label}"));
+            }
+            for (i, line) in lines.iter().enumerate() {
+                let left = if i == 0 && !wide { label.as_str() } else { "" };
+                self.print(&format!("  {left:<10} {line}"));
+            }
+        }
+    }
+}
+
+impl Reporter for Console {
+    fn event(&mut self, event: Event) {
+        if let Some(live) = &mut self.live {
+            live.event(&event);
+        }
+        match event {
+            Event::PlayStart { name, loc, hosts, .. } => {
+                self.hosts_in_play = hosts.len();
+                self.batch = hosts.len();
+                self.ended = 0;
+                self.sequence.start(&hosts);
+                if self.detail.verbosity >= 1 {
+                    self.print(&format!("\nplay · {name} · {} · {loc}", name_hosts(&hosts, 0)));
+                }
+            }
+            Event::PlaySkipped { name, reason } => self.print(&format!("play · {name} · skipped: {reason}")),
+            Event::Batch { number, of, hosts } => {
+                self.sequence.start(&hosts);
+                self.batch = hosts.len();
+                self.ended = 0;
+                let text = format!("\nbatch {number} of {of} · {}", name_hosts(&hosts, 0));
+                self.print(&self.paint().text(Tone::Faint, &text));
+            }
+            Event::Result { host, report } => {
+                self.sequence.push(&host, *report);
+                self.flush();
+            }
+            Event::HostDone { host, .. } => {
+                self.ended += 1;
+                self.sequence.ended(&host);
+                self.flush();
+            }
+            Event::Unreachable { host, reason } => {
+                self.ended += 1;
+                self.sequence.ended(&host);
+                self.flush();
+                self.print(&format!("\n{host}  {}: {reason}", self.paint().text(Tone::Bad, "unreachable")));
+            }
+            Event::Warning { host, message } => {
+                let host = host.map(|h| format!("{h}: ")).unwrap_or_default();
+                self.print(&format!("{} {host}{message}", self.paint().text(Tone::Doubt, "warning:")));
+            }
+            Event::Stopping => self.print("\nStopping: changes under way are finished first. Ctrl-C again to leave at once."),
+            Event::PlayEnd => self.flush(),
+            Event::Phase { .. } | Event::Pushing { .. } | Event::Started { .. } => {}
+        }
+    }
+
+    fn tick(&mut self) {
+        if let Some(live) = &mut self.live {
+            live.tick();
+        } else if self.last_word.elapsed() >= PROGRESS {
+            self.last_word = Instant::now();
+            eprintln!("… {} of {} hosts done", self.ended, self.batch);
+        }
+    }
+}
+
+impl Drop for Console {
+    fn drop(&mut self) {
+        if let Some(live) = &self.live {
+            live.clear();
+        }
+    }
+}
