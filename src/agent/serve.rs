@@ -41,9 +41,7 @@ pub fn serve(from: impl Read + Send + 'static, mut to: impl Write + Send + 'stat
             wire.send(&ToController::Fatal(format!("this agent speaks version {VERSION} of the protocol, the controller {version}")));
             return Exit::Refused;
         }
-        Some(ToAgent::Hello { run, by, check, diff, verbosity, login, purpose, .. }) => {
-            Settings { run, by, purpose, check, diff, verbosity, login }
-        }
+        Some(ToAgent::Hello { run, by, check, diff, login, purpose, .. }) => Settings { run, by, purpose, check, diff, login },
         Some(other) => {
             wire.send(&ToController::Fatal(format!("expected a greeting, not {other:?}")));
             return Exit::Refused;

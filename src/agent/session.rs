@@ -28,8 +28,6 @@ pub struct Settings {
     pub check: bool,
     /// Send diffs.
     pub diff: bool,
-    /// Verbosity.
-    pub verbosity: u8,
     /// The user who logged in.
     pub login: String,
 }
@@ -117,25 +115,25 @@ impl Session<'_> {
     }
 
     /// Whether all `conditions` hold; otherwise the verdict for the task.
-    pub fn conditions(&self, conditions: &[Node], scope: &Scope) -> Result<(), Verdict> {
+    pub fn conditions(&self, conditions: &[Node], scope: &Scope) -> Result<(), Box<Verdict>> {
         for condition in conditions {
             match self.engine.condition(condition, scope) {
                 Ok(true) => {}
                 Ok(false) => {
                     let text = condition.as_str().map_or_else(|| condition.to_json().to_string(), str::to_owned);
-                    return Err(Verdict::skipped("condition is false", Some(&text)));
+                    return Err(Box::new(Verdict::skipped("condition is false", Some(&text))));
                 }
-                Err(e) => return Err(template_verdict(&e)),
+                Err(e) => return Err(Box::new(template_verdict(&e))),
             }
         }
         Ok(())
     }
 
     /// The items a task loops over.
-    pub fn loop_items(&self, task: &Task, node: &Node, scope: &Scope) -> Result<Vec<Json>, Verdict> {
-        let rendered = self.engine.render(node, scope).map_err(|e| template_verdict(&e))?;
+    pub fn loop_items(&self, task: &Task, node: &Node, scope: &Scope) -> Result<Vec<Json>, Box<Verdict>> {
+        let rendered = self.engine.render(node, scope).map_err(|e| Box::new(template_verdict(&e)))?;
         if let Some(why) = rendered.as_object().and_then(|_| unknown_inside(&rendered)) {
-            return Err(Verdict::unknown(why));
+            return Err(Box::new(Verdict::unknown(why)));
         }
         match rendered {
             Json::Array(items) if task.flatten_items => Ok(items
@@ -148,7 +146,11 @@ impl Session<'_> {
             Json::Array(items) => Ok(items),
             // with_items takes a single value as a list of one.
             other if task.flatten_items => Ok(vec![other]),
-            other => Err(Verdict::failed(format!("{}: a loop needs a list, not {}", node.loc, Node::from_json(&other, &node.loc).kind()))),
+            other => Err(Box::new(Verdict::failed(format!(
+                "{}: a loop needs a list, not {}",
+                node.loc,
+                Node::from_json(&other, &node.loc).kind()
+            )))),
         }
     }
 
@@ -180,9 +182,9 @@ impl Session<'_> {
                     skipped = Some(verdict);
                     continue;
                 }
-                Err(verdict) => return Err(Box::new(verdict)),
+                Err(verdict) => return Err(verdict),
             }
-            match self.engine.render(&include.name, &scope).map_err(|e| template_verdict(&e))? {
+            match self.engine.render(&include.name, &scope).map_err(|e| Box::new(template_verdict(&e)))? {
                 Json::String(name) if name != OMIT => rounds.push((name, layer)),
                 other => match unknown_inside(&other) {
                     Some(why) => return Err(Box::new(Verdict::unknown(why))),
@@ -196,7 +198,7 @@ impl Session<'_> {
             }
         }
         match (rounds.is_empty(), skipped) {
-            (true, Some(verdict)) => Err(Box::new(verdict)),
+            (true, Some(verdict)) => Err(verdict),
             (true, None) => Err(Box::new(Verdict::skipped("no items in the list", None))),
             _ => Ok(rounds),
         }

@@ -39,8 +39,8 @@ impl Session<'_> {
                 Ok(items) => self.run_loop(state, task, &items, &name, (handler, hidden), &mut meta, &mut stopped),
                 // As Ansible: a loop over something undefined is fine where the condition is false anyway.
                 Err(verdict) => match self.conditions(&task.when, &scope) {
-                    Err(skipped) if skipped.status == Status::Skipped => skipped,
-                    _ => verdict,
+                    Err(skipped) if skipped.status == Status::Skipped => *skipped,
+                    _ => *verdict,
                 },
             },
         };
@@ -121,7 +121,7 @@ impl Session<'_> {
         stopped: &mut bool,
     ) -> Verdict {
         if let Err(verdict) = self.conditions(&task.when, scope) {
-            return verdict;
+            return *verdict;
         }
         let tries = match &task.until {
             None => 1,
@@ -138,7 +138,7 @@ impl Session<'_> {
             }
             match self.with_result(task, scope, &verdict, until) {
                 Ok(true) => return verdict,
-                Err(error) => return error,
+                Err(error) => return *error,
                 Ok(false) if attempt >= tries => {
                     verdict.status = Status::Failed;
                     verdict.message = format!("gave up after {attempt} tries: `until` never held");
@@ -169,7 +169,7 @@ impl Session<'_> {
             match self.with_result(task, scope, verdict, conditions) {
                 Ok(true) => verdict.status = Status::Changed,
                 Ok(false) => verdict.status = Status::Ok,
-                Err(error) => *verdict = keep_changes(error, verdict),
+                Err(error) => *verdict = keep_changes(*error, verdict),
             }
             verdict.mark();
         }
@@ -189,14 +189,14 @@ impl Session<'_> {
                         verdict.message.clear();
                     }
                 }
-                Err(error) => *verdict = keep_changes(error, verdict),
+                Err(error) => *verdict = keep_changes(*error, verdict),
             }
             verdict.mark();
         }
     }
 
     /// Whether all `conditions` hold where the registered variable is this verdict's result.
-    fn with_result(&self, task: &Task, scope: &Scope, verdict: &Verdict, conditions: &[Node]) -> Result<bool, Verdict> {
+    fn with_result(&self, task: &Task, scope: &Scope, verdict: &Verdict, conditions: &[Node]) -> Result<bool, Box<Verdict>> {
         let mut scope = scope.clone();
         if let Some(name) = &task.register {
             scope.push(super::variables::plain_layer([(name.clone(), Json::Object(verdict.result.clone()))]));
@@ -205,7 +205,7 @@ impl Session<'_> {
             match self.engine.condition(condition, &scope) {
                 Ok(true) => {}
                 Ok(false) => return Ok(false),
-                Err(e) => return Err(template_verdict(&e)),
+                Err(e) => return Err(Box::new(template_verdict(&e))),
             }
         }
         Ok(true)

@@ -174,7 +174,7 @@ pub fn journal(args: &JournalArgs) -> Result<Exit, CliError> {
                 if journal.entries.is_empty() {
                     println!("  nothing{}", args.run.as_ref().map(|r| format!(" of run {r}")).unwrap_or_default());
                 }
-                for line in crate::host::journal::lines(&journal.entries) {
+                for line in crate::report::journal::lines(&journal.entries, paint) {
                     println!("  {line}");
                 }
             }

@@ -60,7 +60,9 @@ pub fn main() -> ExitCode {
         Command::Journal(args) => ask::journal(&args),
         Command::Inventory(args) => inventory::run(&args),
         Command::Doc(args) => doc::run(&args),
-        Command::Lab(command) => command.run(),
+        Command::Lab(command) => {
+            command.run().map(|code| Exit(u8::try_from(code).unwrap_or(1))).map_err(|e| CliError::Failed(e.to_string()))
+        }
     };
     match result {
         Ok(Exit(code)) => ExitCode::from(code),

@@ -57,7 +57,6 @@ pub fn ask(
                     by: by.to_owned(),
                     check: true,
                     diff: false,
-                    verbosity: 0,
                     login,
                     purpose: String::new(),
                 });

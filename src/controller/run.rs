@@ -192,7 +192,7 @@ impl Run<'_> {
             name: play.play.name.clone(),
             loc: play.play.loc.clone(),
             hosts: alive.clone(),
-            tasks: play.task_count(),
+            tasks: u32::try_from(play.list_tasks().len()).unwrap_or(u32::MAX),
         });
         for (number, batch) in batches.iter().enumerate() {
             let batch: Vec<String> = batch.iter().filter(|h| !self.host(h).out).cloned().collect();
@@ -296,7 +296,6 @@ impl Run<'_> {
                 by: self.options.by.clone(),
                 check: self.options.check,
                 diff: self.options.diff,
-                verbosity: self.options.verbosity,
                 login,
                 purpose: self.options.purpose.clone(),
             });

@@ -7,8 +7,7 @@ mod args;
 mod plan;
 mod spec;
 
-pub use args::Args;
-pub use args::coerce;
+pub use args::{Args, boolean, coerce};
 pub use plan::{Context, Effect, Files, Plan, PlanError, SourceFile};
 pub use spec::{Arg, FreeForm, Kind, Module};
 

@@ -24,8 +24,6 @@ pub enum ToAgent {
         check: bool,
         /// Send content diffs.
         diff: bool,
-        /// Verbosity: 0 normal; 3 adds timing of each task's parts.
-        verbosity: u8,
         /// The user the connection logged in as (tasks without `become` run as this user).
         login: String,
         /// What this run is, for the lock: `apply site.yml`. Empty: takes no lock (facts, ping, journal).

@@ -3,6 +3,7 @@
 mod console;
 pub mod diagnostic;
 mod diff;
+pub mod journal;
 mod json;
 mod lines;
 mod live;

@@ -28,7 +28,7 @@ pub fn gather(view: &dyn View, facts: &mut Map<String, Json>) {
 }
 
 fn memory(facts: &mut Map<String, Json>) {
-    let mut system = sysinfo::System::new();
+    let Ok(mut system) = sysinfo::System::new() else { return };
     system.refresh_memory();
     let mb = |bytes: u64| bytes >> 20;
     let (total, free, available) = (mb(system.total_memory()), mb(system.free_memory()), mb(system.available_memory()));

@@ -59,7 +59,9 @@ pub fn gather(view: &dyn View, facts: &mut Map<String, Json>) {
             facts.insert("loadavg".into(), json!({"1m": one, "5m": five, "15m": fifteen}));
         }
     }
-    facts.insert("uptime_seconds".into(), json!(sysinfo::System::uptime()));
+    if let Ok(uptime) = sysinfo::System::uptime() {
+        facts.insert("uptime_seconds".into(), json!(uptime));
+    }
     facts.insert("module_setup".into(), json!(true));
 }
 
@@ -229,13 +231,14 @@ pub fn virtualization(view: &dyn View, facts: &mut Map<String, Json>) {
         ("VMware", "guest")
     } else if product.contains("VirtualBox") {
         ("virtualbox", "guest")
-    } else if vendor == "QEMU" || product.contains("KVM") || product == "RHEV Hypervisor" {
-        ("kvm", "guest")
-    } else if vendor.contains("Amazon EC2") || vendor.contains("Google") || vendor == "OpenStack Foundation" {
-        ("kvm", "guest")
     } else if vendor.starts_with("Microsoft") {
         ("VirtualPC", "guest")
-    } else if hypervisor {
+    } else if hypervisor
+        || vendor == "QEMU"
+        || product.contains("KVM")
+        || ["RHEV Hypervisor"].contains(&product.as_str())
+        || ["Amazon EC2", "Google", "OpenStack Foundation"].iter().any(|v| vendor.contains(v))
+    {
         ("kvm", "guest")
     } else if exists(view, "/dev/kvm") {
         ("kvm", "host")
