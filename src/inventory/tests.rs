@@ -98,6 +98,8 @@ fn patterns() {
         ("web[0:1]", "web1 web2"),
         ("web[1:]", "web2 web3"),
         ("~(web|db)1", "web1 db1"),
+        (r"~web\d$", "web1 web2 web3"),
+        (r"~\w+2", "web2"),
         ("*1", "web1 db1"),
         ("nothing*", ""),
         ("localhost", "localhost"),
