@@ -4,6 +4,8 @@
 //! To add one: write its file with a `pub const MODULE: Module`, and add one line to [`MODULES`].
 
 mod args;
+mod kubelet;
+mod link;
 mod plan;
 mod spec;
 
@@ -12,7 +14,7 @@ pub use plan::{Context, Effect, Files, Plan, PlanError, SourceFile};
 pub use spec::{Arg, FreeForm, Kind, Module};
 
 /// Every module there is.
-pub const MODULES: &[&Module] = &[];
+pub const MODULES: &[&Module] = &[&kubelet::MODULE, &link::MODULE];
 
 /// The module a task names: its short name, or a full name from a collection it belongs to.
 pub fn find(name: &str) -> Option<&'static Module> {
