@@ -45,6 +45,18 @@ pub fn backup_suffix(at: SystemTime) -> String {
     format!("{day}@{}~", time.split('.').next().unwrap_or_default())
 }
 
+/// Seconds since 1970 of a local date and time, each field in its everyday range.
+pub fn from_local(year: i32, month: i32, day: i32, hour: i32, minute: i32, second: i32) -> Option<i64> {
+    // SAFETY: `tm` is plain data for which all zeroes are valid; mktime only reads and tidies it.
+    let seconds = unsafe {
+        let mut tm: libc::tm = std::mem::zeroed();
+        (tm.tm_year, tm.tm_mon, tm.tm_mday) = (year - 1900, month - 1, day);
+        (tm.tm_hour, tm.tm_min, tm.tm_sec, tm.tm_isdst) = (hour, minute, second, -1);
+        libc::mktime(&mut tm)
+    };
+    (seconds != -1).then_some(seconds)
+}
+
 /// `0:00:01.002003`, as Ansible's `delta`.
 pub fn delta(d: Duration) -> String {
     let s = d.as_secs();

@@ -19,7 +19,8 @@ mod real;
 mod rights;
 pub mod view;
 
-pub use changes::{normalise, split_words, sysctl_path};
+pub(crate) use changes::umask;
+pub use changes::{normalise, same_value, split_words, sysctl_path};
 pub use overlay::{Blank, Overlay};
 pub use real::{PROGRAM_FOLDERS, RealHost};
 

@@ -12,10 +12,12 @@ impl Args {
     pub fn check(module: &Module, given: Map<String, Json>) -> Result<Self, PlanError> {
         let mut args = Map::new();
         for (name, value) in given {
-            if value.is_null() {
+            let known = module.arg(&name);
+            // A variable may be set to nothing; an argument that is nothing is not given.
+            if value.is_null() && (known.is_some() || !module.any_args) {
                 continue;
             }
-            let Some(arg) = module.arg(&name) else {
+            let Some(arg) = known else {
                 if module.any_args || name == "_raw_params" {
                     args.insert(name, value);
                     continue;
@@ -79,7 +81,7 @@ impl Args {
 }
 
 /// Python's `str()` of a plain value.
-fn text(value: &Json) -> String {
+pub(super) fn text(value: &Json) -> String {
     match value {
         Json::String(s) => s.clone(),
         Json::Bool(true) => "True".into(),

@@ -4,17 +4,54 @@
 //! To add one: write its file with a `pub const MODULE: Module`, and add one line to [`MODULES`].
 
 mod args;
+mod assert;
+mod attributes;
+mod checksum;
+mod command;
+mod debug;
+mod draft;
+mod fail;
+mod file;
 mod kubelet;
 mod link;
+mod meta;
+mod paths;
+mod ping;
 mod plan;
+mod set_fact;
+mod setup;
+mod shell;
 mod spec;
+mod stat;
+mod sysctl;
+#[cfg(test)]
+mod tests;
+mod times;
 
 pub use args::{Args, boolean, coerce};
 pub use plan::{Context, Effect, Files, Plan, PlanError, SourceFile};
 pub use spec::{Arg, FreeForm, Kind, Module};
 
 /// Every module there is.
-pub const MODULES: &[&Module] = &[&kubelet::MODULE, &link::MODULE];
+pub const MODULES: &[&Module] = &[
+    &assert::MODULE,
+    &command::MODULE,
+    &debug::MODULE,
+    &fail::MODULE,
+    &file::MODULE,
+    &kubelet::MODULE,
+    &link::MODULE,
+    &meta::MODULE,
+    &ping::MODULE,
+    &set_fact::MODULE,
+    &setup::MODULE,
+    &shell::MODULE,
+    &stat::MODULE,
+    &sysctl::MODULE,
+];
+
+/// Where Ansible keeps the modules that come with it.
+const BUILTIN: &[&str] = &["ansible.builtin", "ansible.legacy"];
 
 /// The module a task names: its short name, or a full name from a collection it belongs to.
 pub fn find(name: &str) -> Option<&'static Module> {

@@ -125,7 +125,7 @@ fn selected(value: &str) -> &str {
 }
 
 /// Whether both mean the same: equal, or equal as whole numbers (`0x10` and `16`).
-fn same_value(a: &str, b: &str) -> bool {
+pub fn same_value(a: &str, b: &str) -> bool {
     let number = |text: &str| match text.strip_prefix("0x") {
         Some(hex) => i128::from_str_radix(hex, 16).ok(),
         None => text.parse::<i128>().ok(),

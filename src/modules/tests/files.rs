@@ -1,0 +1,101 @@
+//! Modules about files.
+
+use super::{failure, host, plan, settle, text};
+use crate::host::change::Touch;
+use crate::host::{Change, View};
+use serde_json::json;
+use std::path::Path;
+
+#[test]
+fn file_makes_directories_with_parents() {
+    let mut host = host(&[]);
+    let (said, result) = settle(&mut host, "file", json!({"path": "/srv/a/b/", "state": "directory", "mode": "0750", "owner": "ais"}));
+    assert_eq!(said, ["make directory /srv (mode 0750)", "make directory /srv/a (mode 0750)", "make directory /srv/a/b (mode 0750)"]);
+    assert_eq!((&result["path"], &result["state"], &result["mode"]), (&json!("/srv/a/b"), &json!("directory"), &json!("0750")));
+    assert_eq!((&result["owner"], &result["uid"], &result["group"]), (&json!("ais"), &json!(1000), &json!("root")));
+    let (said, _) = settle(&mut host, "file", json!({"path": "$PLACE/a", "mode": "g+w"}));
+    assert_eq!(said, ["set attributes of /srv/a: mode 0750 → 0770"]);
+    assert!(failure(&host, "file", json!({"path": "/etc/passwd", "state": "directory"})).contains("is a file"));
+    assert!(failure(&host, "file", json!({"path": "srv", "state": "directory"})).contains("absolute"));
+}
+
+#[test]
+fn file_sets_attributes_below() {
+    let mut host = host(&[("/d/x", ""), ("/d/e/y", "")]);
+    let (said, _) = settle(&mut host, "file", json!({"path": "/d", "recurse": true, "mode": "u=rwX,g=rX,o=", "group": "ais"}));
+    assert_eq!(
+        said,
+        [
+            "set attributes of /d: mode 0755 → 0750, group root → ais",
+            "set attributes of /d/e: mode 0755 → 0750, group root → ais",
+            "set attributes of /d/e/y: mode 0644 → 0640, group root → ais",
+            "set attributes of /d/x: mode 0644 → 0640, group root → ais",
+        ]
+    );
+}
+
+#[test]
+fn file_makes_links() {
+    let mut host = host(&[("/a", "x"), ("/b", "y"), ("/f", "")]);
+    let (said, result) = settle(&mut host, "file", json!({"path": "/l", "src": "/a", "state": "link"}));
+    assert_eq!((said, &result["state"]), (vec!["make link /l → /a".to_owned()], &json!("link")));
+    settle(&mut host, "file", json!({"path": "/l", "src": "b", "state": "link"}));
+    assert_eq!(host.read_link(Path::new("/l")).unwrap(), Path::new("b"));
+    assert!(failure(&host, "file", json!({"path": "/m", "src": "/none", "state": "link"})).contains("force"));
+    assert!(failure(&host, "file", json!({"path": "/f", "src": "/a", "state": "link"})).contains("is a file"));
+    settle(&mut host, "file", json!({"path": "/f", "src": "/none", "state": "link", "force": true}));
+    let linked = plan(&host, "file", json!({"path": "/h", "src": "/a", "state": "hard"})).unwrap();
+    assert!(matches!(&linked.changes[..], [Change::MakeLink(l)] if l.hard));
+}
+
+#[test]
+fn file_touches_and_removes() {
+    let mut host = host(&[("/d/x", "")]);
+    let preserve = json!({"path": "/t", "state": "touch", "access_time": "preserve", "modification_time": "preserve", "mode": "0600"});
+    let (said, _) = settle(&mut host, "file", preserve);
+    assert_eq!(said, ["create /t (empty)", "set attributes of /t: mode 0644 → 0600"]);
+    let (said, _) = settle(
+        &mut host,
+        "file",
+        json!({"path": "/t", "state": "touch", "access_time": "preserve", "modification_time": "202001020304.05"}),
+    );
+    assert_eq!(said.len(), 1);
+    let again = plan(&host, "file", json!({"path": "/t", "state": "touch"})).unwrap();
+    assert!(matches!(&again.changes[..], [Change::Touch(Touch { atime: None, mtime: None, .. })]));
+    let (said, result) = settle(&mut host, "file", json!({"path": "/d", "state": "absent"}));
+    assert_eq!((said, &result["state"]), (vec!["remove directory /d and all below it".to_owned()], &json!("absent")));
+    assert!(failure(&host, "file", json!({"path": "/d"})).contains("touch"));
+    assert!(failure(&host, "file", json!({"path": "/", "state": "absent"})).contains("root directory"));
+}
+
+#[test]
+fn what_can_not_be_honoured_is_refused_by_name() {
+    let host = host(&[]);
+    for (name, value) in [("setype", json!("etc_t")), ("attributes", json!("+i")), ("unsafe_writes", json!(true))] {
+        let mut args = json!({"path": "/x", "state": "touch"});
+        args[name] = value;
+        assert!(failure(&host, "file", args).contains(name));
+    }
+    assert!(failure(&host, "file", json!({"path": "/x", "state": "touch", "owner": "nobody-here"})).contains("no user `nobody-here`"));
+}
+
+#[test]
+fn stat_tells() {
+    let mut host = host(&[("/a", "one\n")]);
+    host.set_link("/l", "a");
+    let stat = |args| plan(&host, "stat", args).unwrap().result["stat"].clone();
+    let a = stat(json!({"path": "/a"}));
+    assert_eq!(a["checksum"], SHA1_OF_ONE);
+    assert_eq!(
+        (&a["isreg"], &a["mode"], &a["pw_name"], &a["wusr"], &a["xoth"]),
+        (&json!(true), &json!("0644"), &json!("root"), &json!(true), &json!(false))
+    );
+    let l = stat(json!({"path": "/l"}));
+    assert_eq!((&l["islnk"], &l["lnk_target"], &l["lnk_source"]), (&json!(true), &json!("a"), &json!("/a")));
+    assert_eq!(stat(json!({"path": "/l", "follow": true}))["isreg"], true);
+    assert_eq!(stat(json!({"path": "/none"})), json!({"exists": false}));
+    assert_eq!(text(&host, "/l"), "one\n");
+}
+
+/// From sha1sum(1).
+const SHA1_OF_ONE: &str = "c7059bb19433cc3cabaa6236c83d56668a843dd2";
