@@ -3,6 +3,7 @@
 mod emit;
 mod node;
 mod parse;
+mod quoting;
 mod scalar;
 
 pub use emit::{to_text, to_text_with};
