@@ -21,6 +21,7 @@ pub mod view;
 
 pub(crate) use changes::umask;
 pub use changes::{normalise, same_value, split_words, sysctl_path};
+pub(crate) use overlay::unit_name;
 pub use overlay::{Blank, Overlay};
 pub use real::{PROGRAM_FOLDERS, RealHost};
 

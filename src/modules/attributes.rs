@@ -41,6 +41,9 @@ macro_rules! with_attributes {
 }
 pub(super) use with_attributes;
 
+/// `mode: preserve`: as the source's.
+pub(super) const PRESERVE: &str = "preserve";
+
 /// What a task wants a file's attributes to be.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Wanted {
@@ -80,7 +83,7 @@ impl Wanted {
             ],
         )?;
         let mode = args.str("mode").map(str::to_owned);
-        if let Some(mode) = mode.as_deref().filter(|m| *m != "preserve") {
+        if let Some(mode) = mode.as_deref().filter(|m| *m != PRESERVE) {
             apply_mode(mode, 0, false, 0o022).map_err(PlanError::failed)?;
         }
         let uid = args.str("owner").map(|name| uid(context.view, name)).transpose()?;
@@ -197,7 +200,6 @@ fn shift(class: char) -> u32 {
 }
 
 /// Content and attributes a file should have.
-#[allow(dead_code)]
 pub(super) struct Put<'p> {
     /// New content; `None`: as it is.
     pub content: Option<Vec<u8>>,
@@ -212,7 +214,6 @@ pub(super) struct Put<'p> {
 }
 
 /// Adds what is missing for the file at `path` (links followed) to be so.
-#[allow(dead_code)]
 pub(super) fn put(draft: &mut Draft<'_>, path: &Path, put: Put<'_>) -> Result<(), PlanError> {
     let stat = draft.host.stat(path, true)?;
     match (put.content, stat) {

@@ -55,7 +55,7 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
     if given.is_empty() {
         return Err(PlanError::failed("`path` is empty"));
     }
-    let path = tidy(&paths::absolute("path", given, context)?);
+    let path = paths::absolute("path", given, context)?;
     let recurse = args.bool("recurse").unwrap_or(false);
     let follow = args.bool("follow").unwrap_or(true);
     let draft = Draft::new(context);
@@ -97,13 +97,6 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
     describe(&task.draft.host, &task.path, through, &mut result);
     result.extend(task.src.map(|src| ("src".to_owned(), Json::from(src))));
     Ok(task.draft.finish(result))
-}
-
-/// Without slashes at the end.
-fn tidy(path: &Path) -> PathBuf {
-    let text = path.to_string_lossy();
-    let short = text.trim_end_matches('/');
-    PathBuf::from(if short.is_empty() { "/" } else { short })
 }
 
 fn word(kind: FileKind) -> &'static str {

@@ -8,22 +8,29 @@ mod assert;
 mod attributes;
 mod checksum;
 mod command;
+mod copy;
 mod debug;
 mod draft;
 mod fail;
 mod file;
+mod include_vars;
 mod kubelet;
+mod lineinfile;
 mod link;
 mod meta;
+mod pam_limits;
 mod paths;
 mod ping;
 mod plan;
+mod service;
 mod set_fact;
 mod setup;
 mod shell;
 mod spec;
 mod stat;
 mod sysctl;
+mod systemd;
+mod template;
 #[cfg(test)]
 mod tests;
 mod times;
@@ -36,18 +43,25 @@ pub use spec::{Arg, FreeForm, Kind, Module};
 pub const MODULES: &[&Module] = &[
     &assert::MODULE,
     &command::MODULE,
+    &copy::MODULE,
     &debug::MODULE,
     &fail::MODULE,
     &file::MODULE,
+    &include_vars::MODULE,
     &kubelet::MODULE,
+    &lineinfile::MODULE,
     &link::MODULE,
     &meta::MODULE,
+    &pam_limits::MODULE,
     &ping::MODULE,
+    &service::MODULE,
     &set_fact::MODULE,
     &setup::MODULE,
     &shell::MODULE,
     &stat::MODULE,
     &sysctl::MODULE,
+    &systemd::MODULE,
+    &template::MODULE,
 ];
 
 /// Where Ansible keeps the modules that come with it.

@@ -53,11 +53,12 @@ fn variables(text: &str, context: &Context<'_>) -> String {
     out
 }
 
-/// An argument that is an absolute path, expanded.
+/// An argument that is an absolute path, expanded, without slashes at its end.
 pub(super) fn absolute(name: &str, text: &str, context: &Context<'_>) -> Result<PathBuf, PlanError> {
     let text = expand(text, context)?;
     if text.starts_with('/') {
-        return Ok(PathBuf::from(text));
+        let short = text.trim_end_matches('/');
+        return Ok(PathBuf::from(if short.is_empty() { "/" } else { short }));
     }
     Err(PlanError::failed(format!("`{name}` must be an absolute path, not `{text}`")))
 }

@@ -6,6 +6,7 @@ use crate::host::{Blank, Overlay, View};
 use serde_json::{Map, Value as Json, json};
 use std::path::Path;
 
+mod edits;
 mod files;
 mod others;
 

@@ -19,6 +19,6 @@ mod unit;
 pub use check::{check, referenced};
 pub use engine::{Engine, OMIT};
 pub use error::TemplateError;
-pub use filters::regex;
+pub use filters::{python_json, regex};
 pub use lookups::Lookups;
 pub use scope::{Scope, UNKNOWN, Var, unknown};

@@ -1,7 +1,8 @@
 //! Modules about the kernel, commands, variables and the run.
 
 use super::{failure, host, plan, settle, text};
-use crate::host::Change;
+use crate::host::act::Act;
+use crate::host::{Change, UnitState};
 use crate::modules::Effect;
 use serde_json::json;
 
@@ -79,4 +80,64 @@ fn variables_and_messages() {
     assert!(failure(&host, "meta", json!({"free_form": "end_role"})).contains("must be one of"));
     let p = plan(&host, "setup", json!({"filter": "ansible_ker*"})).unwrap();
     assert_eq!(p.result["ansible_facts"], json!({"ansible_kernel": "6.8"}));
+}
+
+#[test]
+fn variables_are_included() {
+    let host = host(&[]);
+    let p = plan(&host, "include_vars", json!({"file": "main.yml"})).unwrap();
+    assert!(matches!(&p.effects[..], [Effect::IncludeVars(v)] if v.len() == 2 && v[1].1.as_str() == Some("{{ x }}")));
+    assert_eq!(p.result["ansible_included_var_files"], json!(["/play/main.yml"]));
+    let p = plan(&host, "include_vars", json!({"dir": "more", "ignore_files": ["\\.txt"], "name": "all"})).unwrap();
+    assert_eq!(p.result["ansible_facts"], json!({"all": {"a": 1, "b": 2, "d": 4}}));
+    let p = plan(&host, "include_vars", json!({"dir": "more", "depth": 1, "files_matching": "^a"})).unwrap();
+    assert_eq!(p.result["ansible_facts"], json!({"a": 1}));
+    assert!(failure(&host, "include_vars", json!({"dir": "more"})).contains("more/c.txt"));
+    assert!(failure(&host, "include_vars", json!({"file": "a.conf"})).contains("must hold a mapping"));
+    assert!(failure(&host, "include_vars", json!({"file": "main.yml", "hash_behaviour": "merge"})).contains("hash_behaviour"));
+}
+
+fn unit(active: &str, file: &str) -> UnitState {
+    let (load, sub) = (if file == "masked" { "masked" } else { "loaded" }, if active == "active" { "running" } else { "dead" });
+    let properties = [("Type", "simple"), ("ActiveState", active), ("NeedDaemonReload", "no")];
+    UnitState {
+        load: load.into(),
+        active: active.into(),
+        sub: sub.into(),
+        file: file.into(),
+        properties: properties.map(|(k, v)| (k.to_owned(), v.to_owned())).to_vec(),
+    }
+}
+
+#[test]
+fn units_are_brought_to_a_state() {
+    for (before, args, wanted) in [
+        (unit("inactive", "disabled"), json!({"state": "started", "enabled": true}), &["enable x", "start x"][..]),
+        (unit("active", "enabled"), json!({"state": "stopped", "enabled": false}), &["disable x", "stop x"]),
+        (unit("active", "enabled"), json!({"state": "started", "enabled": true, "daemon_reload": true}), &[]),
+        (unit("inactive", "masked"), json!({"masked": false, "state": "started"}), &["unmask x", "start x"]),
+        (unit("inactive", "disabled"), json!({"masked": true}), &["mask x"]),
+        (unit("inactive", "static"), json!({"enabled": true}), &[]),
+    ] {
+        let mut host = host(&[]);
+        host.set_unit("x", before);
+        let mut args = args;
+        args["name"] = json!("x");
+        assert_eq!(settle(&mut host, "systemd_service", args.clone()).0, wanted, "{args}");
+    }
+    let mut host = host(&[]);
+    host.set_unit("x", unit("active", "enabled"));
+    for (state, said) in [("restarted", "restart x"), ("reloaded", "reload x")] {
+        let p = plan(&host, "service", json!({"name": "x", "state": state})).unwrap();
+        assert_eq!(p.changes[0].describe(), said);
+        assert_eq!((&p.result["state"], &p.result["status"]["Type"]), (&json!("started"), &json!("simple")));
+    }
+    assert!(failure(&host, "systemd", json!({"name": "y", "state": "started"})).contains("no unit y"));
+    assert!(failure(&host, "systemd", json!({"name": "x", "scope": "user"})).contains("scope"));
+    assert!(failure(&host, "systemd", json!({"daemon_reexec": true})).contains("daemon_reexec"));
+    assert!(failure(&host, "service", json!({"name": "x", "state": "started", "sleep": 3})).contains("sleep"));
+    assert_eq!(plan(&host, "systemd", json!({"daemon-reload": true})).unwrap().changes.len(), 1);
+    // A drop-in that is only predicted: systemd can't know of it.
+    host.set_file("/etc/systemd/system/x.service.d/limits.conf", "[Service]\n", 0o644, 0, 0);
+    assert_eq!(plan(&host, "systemd", json!({"name": "x", "daemon_reload": true})).unwrap().changes.len(), 1);
 }

@@ -5,6 +5,8 @@ mod net;
 pub mod regex;
 mod text;
 
+pub use data::python_json;
+
 use super::convert::{first_unknown, to_json, to_value};
 use super::ghost::{Absence, Ghost};
 use minijinja::value::{Kwargs, Rest, Value, ValueKind};
