@@ -1,7 +1,9 @@
-//! Block devices as sysfs shows them.
+//! Block devices as sysfs shows them, and whether one may be used.
 
+use super::{View, ViewError};
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::fmt;
+use std::path::{Path, PathBuf};
 
 /// A whole disk (or another block device that is not a partition).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,4 +47,235 @@ pub struct Identity {
     pub serial: Option<String>,
     /// WWN, if any.
     pub wwn: Option<String>,
+}
+
+impl fmt::Display for Identity {
+    /// How an operator recognises the disk: path, size, serial or WWN.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}", self.path.display(), human(self.size))?;
+        match (&self.serial, &self.wwn) {
+            (Some(serial), _) => write!(f, ", serial {serial})"),
+            (None, Some(wwn)) => write!(f, ", WWN {wwn})"),
+            _ => write!(f, ")"),
+        }
+    }
+}
+
+impl Disk {
+    /// What a destructive change must find again.
+    pub fn identity(&self) -> Identity {
+        Identity { path: self.path.clone(), device: self.device, size: self.size, serial: self.serial.clone(), wwn: self.wwn.clone() }
+    }
+
+    /// Whether `name` names this disk: kernel name, device path, serial or WWN. Never a part of one.
+    pub fn answers_to(&self, name: &str) -> bool {
+        name == self.name
+            || Path::new(name) == self.path
+            || self.serial.as_deref() == Some(name)
+            || self.wwn.as_deref().is_some_and(|w| w == name || w.rsplit('.').next() == Some(name))
+    }
+}
+
+/// Bytes in binary units, as disks are spoken of: `9.1 TiB`.
+pub fn human(bytes: u64) -> String {
+    let units = [("TiB", 1u64 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    match units.iter().find(|(_, u)| bytes >= *u) {
+        Some((unit, factor)) => {
+            let text = format!("{:.1}", bytes as f64 / *factor as f64);
+            format!("{} {unit}", text.strip_suffix(".0").unwrap_or(&text))
+        }
+        None => format!("{bytes} B"),
+    }
+}
+
+const SYS_BLOCK: &str = "/sys/block";
+
+/// All disks in `/sys/block`, by name. Devices without a medium (size 0) are left out.
+pub fn disks(view: &dyn View) -> Result<Vec<Disk>, ViewError> {
+    let mut all = vec![];
+    for name in view.list(Path::new(SYS_BLOCK))? {
+        if let Some(disk) = disk(view, &name)? {
+            all.push(disk);
+        }
+    }
+    Ok(all)
+}
+
+/// The disk of this kernel name; `None`: there is none, or it has no medium.
+pub fn disk(view: &dyn View, name: &str) -> Result<Option<Disk>, ViewError> {
+    let base = Path::new(SYS_BLOCK).join(name);
+    let get = |file: &str| -> Result<Option<String>, ViewError> {
+        match view.read(&base.join(file)) {
+            // Serial numbers may hold anything; NULs and spaces around them are padding.
+            Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).trim_matches(|c: char| c == '\0' || c.is_whitespace()).to_owned())
+                .filter(|t| !t.is_empty())),
+            Err(ViewError::NotFound(_)) => Ok(None),
+            // Some attributes of some drivers can't be read; a disk without them is still a disk.
+            Err(ViewError::Failed(_)) => Ok(None),
+            Err(e) => Err(e),
+        }
+    };
+    let list = |folder: &str| match view.list(&base.join(folder)) {
+        Ok(names) => Ok(names),
+        Err(ViewError::NotFound(_)) => Ok(vec![]),
+        Err(e) => Err(e),
+    };
+    // Sizes in sysfs count sectors of 512 bytes, whatever the disk's own are (Documentation/ABI/stable/sysfs-block).
+    let size = get("size")?.and_then(|s| s.parse::<u64>().ok()).unwrap_or(0) * 512;
+    let device = get("dev")?.and_then(|d| d.split_once(':').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?))));
+    let (Some(device), true) = (device, size > 0) else { return Ok(None) };
+    let mut partitions = vec![];
+    for part in list("")? {
+        if part.starts_with(name) && get(&format!("{part}/partition"))?.is_some() {
+            partitions.push(part);
+        }
+    }
+    let serial = match get("serial")? {
+        Some(serial) => Some(serial),
+        None => get("device/serial")?,
+    };
+    let wwn = match get("wwid")? {
+        Some(wwn) => Some(wwn),
+        None => get("device/wwid")?,
+    };
+    Ok(Some(Disk {
+        path: Path::new("/dev").join(name.replace('!', "/")),
+        name: name.to_owned(),
+        device,
+        size,
+        serial,
+        wwn,
+        model: get("device/model")?,
+        rotational: get("queue/rotational")?.as_deref() == Some("1"),
+        removable: get("removable")?.as_deref() == Some("1"),
+        read_only: get("ro")?.as_deref() == Some("1"),
+        partitions,
+        holders: list("holders")?,
+    }))
+}
+
+/// The disk that `spec` names: kernel name, path (`/dev/disk/by-…` too), serial or WWN. An error lists what is there.
+pub fn find<'d>(view: &dyn View, disks: &'d [Disk], spec: &str) -> Result<&'d Disk, String> {
+    let mut found: Vec<&Disk> = disks.iter().filter(|d| d.answers_to(spec)).collect();
+    if found.is_empty() && spec.starts_with('/') {
+        // A link: the node behind it is known by its numbers.
+        if let Ok(Some(stat)) = view.stat(Path::new(spec), true)
+            && stat.kind == super::FileKind::Block
+        {
+            found = disks.iter().filter(|d| d.device == stat.rdev).collect();
+            if found.is_empty() {
+                return Err(format!("{spec} is not a whole disk"));
+            }
+        }
+    }
+    match found.as_slice() {
+        [one] => Ok(one),
+        [] => {
+            let there: Vec<String> = disks.iter().map(|d| d.identity().to_string()).collect();
+            let there = if there.is_empty() { "none at all".to_owned() } else { there.join(", ") };
+            Err(format!("there is no disk `{spec}`; there are: {there}"))
+        }
+        many => Err(format!(
+            "`{spec}` means several disks: {}; name one of them by another property",
+            many.iter().map(|d| d.name.as_str()).collect::<Vec<_>>().join(", ")
+        )),
+    }
+}
+
+/// Why a disk must not be formatted, whatever is written on it: mounted, swapped to, partitioned, held, read-only.
+/// None: nothing uses it, as far as sysfs and procfs can tell.
+pub fn in_use(view: &dyn View, disk: &Disk) -> Result<Vec<String>, ViewError> {
+    let mut why = vec![];
+    let mut devices = vec![disk.device];
+    for part in &disk.partitions {
+        let dev = view.read_text_opt(&Path::new(SYS_BLOCK).join(&disk.name).join(part).join("dev"))?;
+        devices.extend(dev.and_then(|d| d.trim().split_once(':').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)))));
+    }
+    for mount in view.mounts()? {
+        let by_name = mount.source == disk.path.to_string_lossy() || disk.partitions.iter().any(|p| mount.source == format!("/dev/{p}"));
+        if devices.contains(&mount.device) || by_name {
+            let what = if mount.target == Path::new("/") {
+                "holds the root filesystem".to_owned()
+            } else {
+                format!("is mounted on {}", mount.target.display())
+            };
+            if !why.contains(&what) {
+                why.push(what);
+            }
+        }
+    }
+    let swaps = view.read_text_opt(Path::new("/proc/swaps"))?.unwrap_or_default();
+    let names: Vec<String> =
+        std::iter::once(disk.path.to_string_lossy().into_owned()).chain(disk.partitions.iter().map(|p| format!("/dev/{p}"))).collect();
+    if swaps.lines().skip(1).any(|l| l.split_whitespace().next().is_some_and(|n| names.iter().any(|m| m == n))) {
+        why.push("is in use as swap".into());
+    }
+    if !disk.partitions.is_empty() {
+        why.push(format!("has partitions ({})", disk.partitions.join(", ")));
+    }
+    if !disk.holders.is_empty() {
+        why.push(format!("is held by {} (LVM, RAID or device mapper)", disk.holders.join(", ")));
+    }
+    if disk.read_only {
+        why.push("is read-only".into());
+    }
+    Ok(why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::{Blank, Mount, Overlay};
+
+    fn host() -> Overlay<'static> {
+        let mut o = Overlay::new(&Blank);
+        for (name, size, dev) in
+            [("sda", "2097152", "8:0"), ("sdb", "2097152", "8:16"), ("sdaa", "2097152", "65:160"), ("sdz", "0", "8:32")]
+        {
+            for (file, text) in [("size", size), ("dev", dev), ("ro", "0"), ("removable", "0"), ("queue/rotational", "1")] {
+                o.set_file(format!("/sys/block/{name}/{file}"), text, 0o444, 0, 0);
+            }
+            o.set_file(format!("/sys/block/{name}/serial"), format!("S-{name}\n"), 0o444, 0, 0);
+        }
+        o.set_file("/sys/block/sdb/sdb1/partition", "1", 0o444, 0, 0);
+        o.set_file("/sys/block/sdb/sdb1/dev", "8:17", 0o444, 0, 0);
+        o
+    }
+
+    #[test]
+    fn disks_are_named_whole_or_not_at_all() {
+        let o = host();
+        let all = disks(&o).unwrap();
+        assert_eq!(all.iter().map(|d| d.name.as_str()).collect::<Vec<_>>(), ["sda", "sdaa", "sdb"]);
+        assert_eq!(find(&o, &all, "sda").unwrap().name, "sda");
+        assert_eq!(find(&o, &all, "/dev/sdaa").unwrap().name, "sdaa");
+        assert_eq!(find(&o, &all, "S-sdb").unwrap().name, "sdb");
+        assert!(find(&o, &all, "sd").unwrap_err().contains("there are: /dev/sda (1 GiB, serial S-sda)"));
+        assert_eq!(all[2].partitions, ["sdb1"]);
+    }
+
+    #[test]
+    fn what_is_used_is_told() {
+        let mut o = host();
+        let all = disks(&o).unwrap();
+        assert!(in_use(&o, &all[0]).unwrap().is_empty());
+        assert_eq!(in_use(&o, &all[2]).unwrap(), ["has partitions (sdb1)"]);
+        o.add_mount(Mount {
+            target: "/".into(),
+            source: "/dev/sdb1".into(),
+            device: (8, 17),
+            root: "/".into(),
+            fstype: "ext4".into(),
+            options: vec![],
+        });
+        o.set_file("/proc/swaps", "Filename Type\n/dev/sda partition 1 0 -1\n", 0o444, 0, 0);
+        assert_eq!(in_use(&o, &all[2]).unwrap()[0], "is mounted on /boot");
+        assert_eq!(in_use(&o, &all[0]).unwrap(), ["is in use as swap"]);
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(human(1 << 30), "1 GiB");
+        assert_eq!(human(10_000_831_348_736), "9.1 TiB");
+    }
 }

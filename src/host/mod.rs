@@ -10,6 +10,7 @@ pub mod change;
 mod changes;
 pub mod clock;
 pub mod facts;
+pub mod fstab;
 pub mod identity;
 pub mod journal;
 pub mod lock;
@@ -19,6 +20,8 @@ mod real;
 mod rights;
 pub mod view;
 
+pub use changes::mkfs::name_signature;
+pub use changes::mount::{changes_on_remount, missing_options};
 pub(crate) use changes::umask;
 pub use changes::{normalise, same_value, split_words, sysctl_path};
 pub(crate) use overlay::unit_name;

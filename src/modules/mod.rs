@@ -6,9 +6,11 @@
 mod args;
 mod assert;
 mod attributes;
+mod block_queue;
 mod checksum;
 mod command;
 mod copy;
+mod datafs;
 mod debug;
 mod draft;
 mod fail;
@@ -42,8 +44,10 @@ pub use spec::{Arg, FreeForm, Kind, Module};
 /// Every module there is.
 pub const MODULES: &[&Module] = &[
     &assert::MODULE,
+    &block_queue::MODULE,
     &command::MODULE,
     &copy::MODULE,
+    &datafs::MODULE,
     &debug::MODULE,
     &fail::MODULE,
     &file::MODULE,

@@ -1,0 +1,246 @@
+//! `datafs`: XFS on the named disks, mounted, in fstab by UUID.
+
+mod disk;
+
+use super::{Arg, Args, Context, FreeForm, Kind, Module, Plan, PlanError};
+use crate::host::block::{self, Disk};
+use crate::host::change::{MakeDirectory, SetAttributes, Unmount, WriteFile};
+use crate::host::fstab::Fstab;
+use crate::host::identity::{Group, User};
+use crate::host::{Change, View};
+use disk::{Settings, Wanted};
+use serde_json::{Map, Value as Json, json};
+use std::path::{Path, PathBuf};
+
+/// The module's description.
+pub const MODULE: Module = Module {
+    name: "datafs",
+    collections: &["fettle"],
+    aliases: &[],
+    doc: "Makes an XFS filesystem on each named disk, mounts it and keeps it mounted over reboots.\n\
+          A disk is used only if it is blank and nothing holds it: mounted, partitioned, swap, LVM, RAID and read-only disks are \
+          refused, all of a host together, before anything is changed. A disk that holds something is formatted only if `wipe` \
+          names it; a foreign XFS is mounted as it is only with `adopt`. Filesystems are mounted by UUID. The UUID is derived from \
+          the host's machine id and the disk's serial number or WWN, so that a dry run can show it, and a filesystem that an \
+          interrupted run has made is known as ours by the next one.",
+    args: &[
+        Arg::new("devices", Kind::StrList, "disks: kernel names, paths (`/dev/disk/by-id/…` too), serial numbers or WWNs"),
+        Arg::new("filesystems", Kind::List, "instead of `devices`: mappings of `device`, `path` and perhaps `label`"),
+        Arg::new("path_prefix", Kind::Path, "where `devices` are mounted, each under its kernel name").default("/ais"),
+        Arg::new(
+            "state",
+            Kind::Choice(&["mounted", "unmounted", "absent"]),
+            "`unmounted` keeps the fstab entry, `absent` takes it out; neither touches data",
+        )
+        .default("mounted"),
+        Arg::new("fstype", Kind::Choice(&["xfs"]), "the filesystem").default("xfs"),
+        Arg::new("options", Kind::StrList, "mount options").default(disk::OPTIONS),
+        Arg::new("owner", Kind::Str, "owner of the mounted root").default("root"),
+        Arg::new("group", Kind::Str, "group of the mounted root").default("root"),
+        Arg::new("mode", Kind::Mode, "permissions of the mounted root").default("0750"),
+        Arg::new("wipe", Kind::StrList, "disks whose content may be destroyed, named like `devices`"),
+        Arg::new("adopt", Kind::Bool, "mount XFS filesystems that others have made, as they are").default("no"),
+    ],
+    free_form: FreeForm::No,
+    any_args: false,
+    plan,
+};
+
+fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
+    let view = context.view;
+    let wanted = wanted(args)?;
+    let state = args.str("state").unwrap_or("mounted");
+    let settings = Settings {
+        options: args.str_list("options").unwrap_or_else(|| disk::OPTIONS.split(',').map(str::to_owned).collect()),
+        wipe: args.str_list("wipe").unwrap_or_default(),
+        adopt: args.bool("adopt").unwrap_or(false),
+        machine_id: view.read_text_opt(Path::new("/etc/machine-id"))?.map(|t| t.trim().to_owned()).unwrap_or_default(),
+    };
+    let root = Root {
+        uid: owner(view, args.str("owner").unwrap_or("root"))?,
+        gid: group(view, args.str("group").unwrap_or("root"))?,
+        mode: super::attributes::apply_mode(args.str("mode").unwrap_or("0750"), 0, true, 0).map_err(PlanError::failed)?,
+    };
+    let mut plan = Plan::default();
+    if wanted.is_empty() {
+        plan.result.insert("filesystems".into(), json!([]));
+        return Ok(plan);
+    }
+    let disks = block::disks(view)?;
+    let text = view.read_text_opt(Path::new(FSTAB))?.unwrap_or_default();
+    let mut fstab = Fstab::parse(&text);
+    let mut refused = vec![];
+    let mut chosen: Vec<(&Disk, PathBuf, Option<String>)> = vec![];
+    for wish in &wanted {
+        match block::find(view, &disks, &wish.device) {
+            Err(e) => refused.push(e),
+            Ok(disk) => {
+                let target = wish.path.clone().unwrap_or_else(|| wish.prefix.join(&disk.name));
+                if chosen.iter().any(|(d, ..)| d.name == disk.name) {
+                    refused.push(format!("{} is named twice (`{}`)", disk.name, wish.device));
+                } else if chosen.iter().any(|(_, t, _)| *t == target) {
+                    refused.push(format!("{} is asked for on two disks", target.display()));
+                } else {
+                    chosen.push((disk, target, wish.label.clone()));
+                }
+            }
+        }
+    }
+    for name in &settings.wipe {
+        if let Err(e) = block::find(view, &disks, name) {
+            refused.push(format!("wipe: {e}"));
+        }
+    }
+    let mut steps = Steps::default();
+    let mut results = vec![];
+    for (disk, target, label) in &chosen {
+        let outcome = match state {
+            "mounted" => disk::mounted(view, disk, target, label.as_deref(), &settings, &mut fstab, &mut steps),
+            _ => disk::unmounted(view, disk, target, state == "absent", &mut fstab, &mut steps),
+        };
+        match outcome {
+            Ok(uuid) => results.push(json!({"device": disk.path, "path": target, "uuid": uuid, "size": disk.size, "serial": disk.serial})),
+            Err(disk::Refused::No(why)) => refused.extend(why.into_iter().map(|w| format!("{}: {w}", disk.identity()))),
+            Err(disk::Refused::Plan(e)) => return Err(e),
+        }
+    }
+    if !refused.is_empty() {
+        return Err(PlanError::Failed(
+            format!("nothing is done on this host:\n{}", refused.join("\n")),
+            Map::from_iter([("refused".to_owned(), json!(refused))]),
+        ));
+    }
+    let new_text = fstab.text();
+    plan.changes.append(&mut steps.format);
+    plan.changes.append(&mut directories(view, &steps.mount_points)?);
+    plan.changes.append(&mut steps.unmount.iter().map(|t| Change::Unmount(Unmount { target: t.clone() })).collect());
+    if new_text != text {
+        plan.changes.push(Change::WriteFile(WriteFile {
+            path: FSTAB.into(),
+            content: new_text.into_bytes(),
+            mode: text.is_empty().then_some(0o644),
+            uid: None,
+            gid: None,
+            backup: false,
+            validate: None,
+            secret: false,
+        }));
+    }
+    plan.changes.append(&mut steps.mount);
+    if state == "mounted" {
+        for (_, target, _) in &chosen {
+            plan.changes.extend(root.change(view, target, steps.mount_points.contains(target))?);
+        }
+    }
+    plan.warnings = steps.warnings;
+    plan.result.insert("filesystems".into(), Json::Array(results));
+    Ok(plan)
+}
+
+const FSTAB: &str = "/etc/fstab";
+
+/// Changes by kind, so that all disks are formatted at once and fstab is written once.
+#[derive(Default)]
+pub(super) struct Steps {
+    format: Vec<Change>,
+    unmount: Vec<PathBuf>,
+    mount: Vec<Change>,
+    /// Mount points of filesystems that will be mounted.
+    mount_points: Vec<PathBuf>,
+    warnings: Vec<String>,
+}
+
+/// Owner, group and mode of a mounted root.
+struct Root {
+    uid: u32,
+    gid: u32,
+    mode: u32,
+}
+
+impl Root {
+    fn change(&self, view: &dyn View, target: &Path, new: bool) -> Result<Option<Change>, PlanError> {
+        let change = Change::SetAttributes(SetAttributes {
+            path: target.to_owned(),
+            mode: Some(self.mode),
+            uid: Some(self.uid),
+            gid: Some(self.gid),
+            follow: true,
+        });
+        if new {
+            return Ok(Some(change));
+        }
+        let fine = view.stat(target, true)?.is_some_and(|s| (s.mode, s.uid, s.gid) == (self.mode, self.uid, self.gid));
+        Ok((!fine).then_some(change))
+    }
+}
+
+/// The folders to make so that all mount points exist, parents first.
+fn directories(view: &dyn View, targets: &[PathBuf]) -> Result<Vec<Change>, PlanError> {
+    let mut made: Vec<PathBuf> = vec![];
+    for target in targets {
+        let mut chain: Vec<&Path> = target.ancestors().collect();
+        chain.reverse();
+        for folder in chain {
+            if !made.iter().any(|m| m == folder) && view.stat(folder, true)?.is_none() {
+                made.push(folder.to_owned());
+            }
+        }
+    }
+    Ok(made.into_iter().map(|path| Change::MakeDirectory(MakeDirectory { path, mode: Some(0o755), uid: Some(0), gid: Some(0) })).collect())
+}
+
+fn wanted(args: &Args) -> Result<Vec<Wanted>, PlanError> {
+    let prefix = PathBuf::from(args.str("path_prefix").unwrap_or("/ais"));
+    if !prefix.is_absolute() {
+        return Err(PlanError::failed("`path_prefix` must be an absolute path"));
+    }
+    match (args.str_list("devices"), args.get("filesystems").and_then(Json::as_array)) {
+        (Some(_), Some(_)) => Err(PlanError::failed("give `devices` or `filesystems`, not both")),
+        (None, None) => Err(PlanError::failed("`devices` (or `filesystems`) must name the disks; an empty list means none")),
+        (Some(names), None) => {
+            Ok(names.into_iter().map(|device| Wanted { device, path: None, label: None, prefix: prefix.clone() }).collect())
+        }
+        (None, Some(items)) => items
+            .iter()
+            .map(|item| {
+                let Json::Object(map) = item else {
+                    return Err(PlanError::failed(format!("each of `filesystems` must be a mapping, not {item}")));
+                };
+                if let Some(stranger) = map.keys().find(|k| !["device", "path", "label"].contains(&k.as_str())) {
+                    return Err(PlanError::failed(format!("unknown key `{stranger}` in `filesystems`: there are device, path and label")));
+                }
+                let text = |key: &str| map.get(key).and_then(Json::as_str).map(str::to_owned);
+                let device = text("device").ok_or_else(|| PlanError::failed("each of `filesystems` needs a `device`"))?;
+                let path = text("path").map(PathBuf::from);
+                if path.as_ref().is_some_and(|p| !p.is_absolute() || p == Path::new("/")) {
+                    return Err(PlanError::failed(format!("the `path` of {device} must be absolute and not the root")));
+                }
+                let label = text("label");
+                if label.as_ref().is_some_and(|l| l.len() > disk::LABEL_LIMIT) {
+                    return Err(PlanError::failed(format!(
+                        "the label of {device} is longer than the {} bytes XFS has for it",
+                        disk::LABEL_LIMIT
+                    )));
+                }
+                Ok(Wanted { device, path, label, prefix: prefix.clone() })
+            })
+            .collect(),
+    }
+}
+
+fn owner(view: &dyn View, name: &str) -> Result<u32, PlanError> {
+    User::lookup(view, name)?
+        .map(|u| u.uid)
+        .or_else(|| name.parse().ok())
+        .ok_or_else(|| PlanError::failed(format!("there is no user {name} on this host")))
+}
+
+fn group(view: &dyn View, name: &str) -> Result<u32, PlanError> {
+    Group::lookup(view, name)?
+        .map(|g| g.gid)
+        .or_else(|| name.parse().ok())
+        .ok_or_else(|| PlanError::failed(format!("there is no group {name} on this host")))
+}
+
+#[cfg(test)]
+mod tests;
