@@ -7,6 +7,7 @@ mod args;
 mod assert;
 mod attributes;
 mod block_queue;
+mod blockinfile;
 mod checksum;
 mod command;
 mod copy;
@@ -15,6 +16,7 @@ mod debug;
 mod draft;
 mod fail;
 mod file;
+mod find;
 mod include_vars;
 mod kubelet;
 mod lineinfile;
@@ -24,10 +26,12 @@ mod pam_limits;
 mod paths;
 mod ping;
 mod plan;
+mod replace;
 mod service;
 mod set_fact;
 mod setup;
 mod shell;
+mod slurp;
 mod spec;
 mod stat;
 mod sysctl;
@@ -45,12 +49,14 @@ pub use spec::{Arg, FreeForm, Kind, Module};
 pub const MODULES: &[&Module] = &[
     &assert::MODULE,
     &block_queue::MODULE,
+    &blockinfile::MODULE,
     &command::MODULE,
     &copy::MODULE,
     &datafs::MODULE,
     &debug::MODULE,
     &fail::MODULE,
     &file::MODULE,
+    &find::MODULE,
     &include_vars::MODULE,
     &kubelet::MODULE,
     &lineinfile::MODULE,
@@ -58,10 +64,12 @@ pub const MODULES: &[&Module] = &[
     &meta::MODULE,
     &pam_limits::MODULE,
     &ping::MODULE,
+    &replace::MODULE,
     &service::MODULE,
     &set_fact::MODULE,
     &setup::MODULE,
     &shell::MODULE,
+    &slurp::MODULE,
     &stat::MODULE,
     &sysctl::MODULE,
     &systemd::MODULE,

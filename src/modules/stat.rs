@@ -68,7 +68,8 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
     Ok(Plan { warnings, ..just(json!({"stat": all})) })
 }
 
-fn describe(path: &Path, stat: &Stat, context: &Context<'_>) -> Result<Map<String, Json>, PlanError> {
+/// What results say about a path.
+pub(super) fn describe(path: &Path, stat: &Stat, context: &Context<'_>) -> Result<Map<String, Json>, PlanError> {
     let mode = stat.mode;
     let mut all = super::draft::fields(json!({
         "exists": true,

@@ -153,3 +153,49 @@ fn templates_are_rendered() {
     let p = plan(&host, "template", json!({"src": "page.j2", "dest": "/etc/page", "validate": "check %s", "backup": true})).unwrap();
     assert!(matches!(&p.changes[..], [Change::WriteFile(w)] if w.backup && w.validate.as_deref() == Some("check %s")));
 }
+
+#[test]
+fn blocks_are_kept_between_markers() {
+    const OLD: &str = "a\n# BEGIN ANSIBLE MANAGED BLOCK\nx\n# END ANSIBLE MANAGED BLOCK\nb\n";
+    for (before, args, after) in [
+        (OLD, json!({"block": "x\n"}), OLD),
+        ("a\nb", json!({"block": "x"}), "a\nb\n# BEGIN ANSIBLE MANAGED BLOCK\nx\n# END ANSIBLE MANAGED BLOCK\n"),
+        ("a\nb\n", json!({"block": "x", "insertafter": "^a"}), OLD),
+        ("a\nb\n", json!({"block": "x", "insertbefore": "^b"}), OLD),
+        (
+            "b\n",
+            json!({"block": "y", "insertbefore": "BOF", "marker": "; {mark}", "marker_begin": "<", "marker_end": ">"}),
+            "; <\ny\n; >\nb\n",
+        ),
+        (OLD, json!({"block": "y\nz"}), "a\n# BEGIN ANSIBLE MANAGED BLOCK\ny\nz\n# END ANSIBLE MANAGED BLOCK\nb\n"),
+        (OLD, json!({"state": "absent"}), "a\nb\n"),
+        (OLD, json!({"block": ""}), "a\nb\n"),
+        (
+            "a\nb\n",
+            json!({"block": "x", "insertafter": "^a", "prepend_newline": true, "append_newline": true}),
+            "a\n\n# BEGIN ANSIBLE MANAGED BLOCK\nx\n# END ANSIBLE MANAGED BLOCK\n\nb\n",
+        ),
+    ] {
+        assert_eq!(edited("blockinfile", before, args.clone()), after, "{before:?} {args}");
+    }
+    let host = host(&[("/f", "")]);
+    assert!(failure(&host, "blockinfile", json!({"path": "/f", "block": "x", "marker": "same"})).contains("{mark}"));
+    assert!(failure(&host, "blockinfile", json!({"path": "/g", "block": "x"})).contains("create: true"));
+}
+
+#[test]
+fn matches_are_replaced() {
+    for (before, args, after) in [
+        ("a1\na2\nb\n", json!({"regexp": "^a(\\d)$", "replace": "c\\1"}), "c1\nc2\nb\n"),
+        ("x # y\n", json!({"regexp": " *#.*$"}), "x\n"),
+        (
+            "p=1\n[s]\np=1\n[t]\np=1\n",
+            json!({"regexp": "p=1", "replace": "q=2", "after": "\\[s\\]", "before": "\\[t\\]"}),
+            "p=1\n[s]\nq=2\n[t]\np=1\n",
+        ),
+        ("p\n", json!({"regexp": "p", "replace": "q", "after": "nowhere"}), "p\n"),
+    ] {
+        assert_eq!(edited("replace", before, args.clone()), after, "{before:?} {args}");
+    }
+    assert!(failure(&host(&[]), "replace", json!({"path": "/g", "regexp": "x"})).contains("does not exist"));
+}

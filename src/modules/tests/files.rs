@@ -99,3 +99,25 @@ fn stat_tells() {
 
 /// From sha1sum(1).
 const SHA1_OF_ONE: &str = "c7059bb19433cc3cabaa6236c83d56668a843dd2";
+
+#[test]
+fn slurp_and_find_read() {
+    let mut host = host(&[("/d/a.log", "one\n"), ("/d/.b.log", "two\n"), ("/d/e/c.log", "three\n"), ("/d/e/x.txt", "")]);
+    host.set_link("/d/l", "e");
+    assert_eq!(plan(&host, "slurp", json!({"src": "/d/a.log"})).unwrap().result["content"], "b25lCg==");
+    assert!(failure(&host, "slurp", json!({"src": "/d"})).contains("directory"));
+    let find = |args| {
+        let result = plan(&host, "find", args).unwrap().result;
+        result["files"].as_array().unwrap().iter().map(|f| f["path"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(find(json!({"paths": "/d"})), ["/d/a.log"]);
+    assert_eq!(find(json!({"paths": "/d", "recurse": true, "patterns": "*.log", "hidden": true})), ["/d/.b.log", "/d/a.log", "/d/e/c.log"]);
+    assert_eq!(find(json!({"paths": "/d", "recurse": true, "use_regex": true, "patterns": ["^c"]})), ["/d/e/c.log"]);
+    assert_eq!(find(json!({"paths": "/d", "file_type": "directory"})), ["/d/e"]);
+    assert_eq!(find(json!({"paths": "/d", "recurse": true, "excludes": "*.log"})), ["/d/e/x.txt"]);
+    assert_eq!(find(json!({"paths": "/d", "recurse": true, "contains": "th"})), ["/d/e/c.log"]);
+    assert_eq!(find(json!({"paths": "/d", "recurse": true, "size": "5b"})), ["/d/e/c.log"]);
+    assert_eq!(find(json!({"paths": "/d", "recurse": true, "age": "1d"})), Vec::<String>::new());
+    assert_eq!(find(json!({"paths": "/d", "recurse": true, "depth": 1, "mode": "0644"})), ["/d/a.log"]);
+    assert!(failure(&host, "find", json!({"paths": "/d", "age": "soon"})).contains("soon"));
+}
