@@ -6,7 +6,8 @@ use crate::host::change::MakeFilesystem;
 use crate::host::{Change, ChangeError, Outcome, Overlay, Probe, RealHost, Signature, View};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
 
 nix::ioctl_none!(
     /// BLKRRPART of linux/fs.h.
@@ -54,6 +55,9 @@ pub fn name_signature(signature: &Signature) -> String {
     }
 }
 
+/// Held while a disk is held exclusively and while a mkfs is being started.
+static STARTING: Mutex<()> = Mutex::new(());
+
 impl MakeFilesystem {
     fn result(&self) -> Probe {
         let signature =
@@ -92,11 +96,14 @@ impl Act for MakeFilesystem {
             return Err(ChangeError::new("mkfs.xfs is not installed on this host: install xfsprogs"));
         };
         refuse(self, &RealHost)?;
-        // The kernel gives a block device exclusively to nobody else while we hold it so: not to mount, swapon, md or LVM.
-        // mkfs.xfs opens it without that flag and so works meanwhile.
+        // A child of another thread that is just being started has our descriptors until it is: none may start while a disk
+        // is held, or its mkfs would find the disk busy.
+        let starting = STARTING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // The kernel gives a block device exclusively to one only: whoever mounts it, swaps to it, or has it in an array or a
+        // volume group is in the way here.
         let held = std::fs::OpenOptions::new().read(true).custom_flags(nix::libc::O_EXCL).open(&self.disk.path);
         let held = held.map_err(|e| ChangeError::new(format!("{} is not formatted: somebody holds it ({e})", self.disk)))?;
-        // Once more with the device held: nothing can change between this look and mkfs.
+        // Once more with the device held.
         refuse(self, &RealHost)?;
         let mut command = Command::new(program);
         command.arg("-m").arg(format!("uuid={}", self.uuid));
@@ -108,16 +115,23 @@ impl Act for MakeFilesystem {
             // Exactly what was named is there, as seen above.
             command.arg("-f");
         }
-        let out = command.arg(&self.disk.path).output().map_err(|e| ChangeError::new(format!("mkfs.xfs can't be started: {e}")))?;
+        // mkfs.xfs takes the device exclusively itself, so it can't be held any longer; whoever is quicker makes it fail.
+        drop(held);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let failed = |e: std::io::Error| ChangeError::new(format!("mkfs.xfs can't be run: {e}"));
+        let child = command.arg(&self.disk.path).spawn().map_err(failed)?;
+        drop(starting);
+        let out = child.wait_with_output().map_err(failed)?;
         if out.status.success() {
             if self.destroys.iter().any(|s| s.partition_table) {
                 // The kernel forgets the partitions that are gone. Where it can't now, it does at the next boot.
-                // SAFETY: BLKRRPART takes no argument.
-                let _ = unsafe { reread_partitions(std::os::fd::AsRawFd::as_raw_fd(&held)) };
+                if let Ok(device) = std::fs::File::open(&self.disk.path) {
+                    // SAFETY: BLKRRPART takes no argument.
+                    let _ = unsafe { reread_partitions(std::os::fd::AsRawFd::as_raw_fd(&device)) };
+                }
             }
             return Ok(Outcome::default());
         }
-        drop(held);
         let said = String::from_utf8_lossy(&out.stderr).trim().to_owned();
         Err(ChangeError::new(format!("mkfs.xfs failed on {}: {said}", self.disk)))
     }
