@@ -93,7 +93,7 @@ impl Session<'_> {
         environment: &[(String, String)],
         user: &User,
     ) -> Result<Plan, PlanError> {
-        let files = TaskFiles { store: &state.store, wire: self.wire, cache: &self.cache, task: task.id, search_path: &task.search_path };
+        let files = TaskFiles { store: &state.store, wire: self.wire, cache: &self.cache, task: task.id };
         let context = Context {
             view,
             check,

@@ -32,8 +32,6 @@ pub struct TaskFiles<'a> {
     pub cache: &'a Cache,
     /// The task's id.
     pub task: u32,
-    /// Its search path.
-    pub search_path: &'a [String],
 }
 
 impl TaskFiles<'_> {
@@ -46,7 +44,7 @@ impl TaskFiles<'_> {
         if let Some(file) = self.store.known.borrow().get(&key) {
             return Ok(file.clone());
         }
-        let question = ToController::NeedFile { name: key.clone(), search_path: self.search_path.to_vec() };
+        let question = ToController::NeedFile { name: key.clone() };
         let answer = self.wire.ask(&question, |message| match message {
             ToAgent::File { name, file } if name == key => Some(file),
             _ => None,
@@ -97,7 +95,7 @@ impl Files for TaskFiles<'_> {
         if self.store.known.borrow().contains_key(&key) {
             return Ok(None);
         }
-        let question = ToController::NeedList { name: key.clone(), search_path: self.search_path.to_vec() };
+        let question = ToController::NeedList { name: key.clone() };
         let answer = self.wire.ask(&question, |message| match message {
             ToAgent::List { name, entries } if name == key => Some(entries),
             _ => None,

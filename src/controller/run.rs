@@ -7,13 +7,14 @@ use super::summary::Summary;
 use super::variables::{Magic, host_vars};
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::inventory::Inventory;
-use crate::play::{Include, Privilege, Vars};
+use crate::play::{Include, Item, Privilege, Vars};
 use crate::playbook::{PlaySource, Site, find_file};
 use crate::protocol::{PlayRun, ToAgent, ToController, VERSION};
 use crate::transport::{LinkEvent, LinkHandle, Target, open};
 use crate::yaml::Node;
 use serde_json::{Map, Value as Json};
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -69,6 +70,8 @@ struct Run<'a> {
     hosts: Vec<Host>,
     privileges: HashMap<String, Privilege>,
     files: FileStore,
+    /// Where each task looks for files, by task id.
+    search: HashMap<u32, Vec<String>>,
     shared: HashMap<String, Map<String, Json>>,
     summary: Summary,
     sender: UnboundedSender<(usize, LinkEvent)>,
@@ -126,6 +129,7 @@ pub fn run(
         names,
         privileges,
         files: FileStore::default(),
+        search: HashMap::new(),
         shared: HashMap::new(),
         summary: Summary::default(),
         sender,
@@ -188,6 +192,12 @@ impl Run<'_> {
             self.reporter.event(Event::PlaySkipped { name: play.play.name.clone(), reason: reason.into() });
             return true;
         }
+        let source = &play.play;
+        for items in
+            source.sections.iter().chain([&source.handlers]).chain(source.includes.iter().flat_map(|(_, i)| [&i.items, &i.handlers]))
+        {
+            self.remember(items);
+        }
         self.reporter.event(Event::PlayStart {
             name: play.play.name.clone(),
             loc: play.play.loc.clone(),
@@ -243,7 +253,7 @@ impl Run<'_> {
             }
             tokio::select! {
                 Some((index, event)) = self.receiver.recv() => {
-                    if self.hear(play, index, event) {
+                    if self.hear(index, event) {
                         running.remove(&index);
                     }
                 }
@@ -334,7 +344,7 @@ impl Run<'_> {
     }
 
     /// Takes one event; `true`: the host has nothing more to do in this batch.
-    fn hear(&mut self, play: &PlaySource, index: usize, event: LinkEvent) -> bool {
+    fn hear(&mut self, index: usize, event: LinkEvent) -> bool {
         let host = self.names[index].clone();
         match event {
             LinkEvent::Connecting => self.reporter.event(Event::Phase { host, phase: Phase::Connecting }),
@@ -355,12 +365,12 @@ impl Run<'_> {
                     return true;
                 }
             }
-            LinkEvent::Message(message) => return self.message(play, index, *message),
+            LinkEvent::Message(message) => return self.message(index, *message),
         }
         false
     }
 
-    fn message(&mut self, play: &PlaySource, index: usize, message: ToController) -> bool {
+    fn message(&mut self, index: usize, message: ToController) -> bool {
         let host = self.names[index].clone();
         let link = |run: &Self, message: ToAgent| {
             if let Some(link) = &run.hosts[index].link {
@@ -396,12 +406,12 @@ impl Run<'_> {
                 self.summary.host(&host).count(&report);
                 self.reporter.event(Event::Result { host, report });
             }
-            ToController::NeedFile { name, search_path } => {
-                let file = self.find(&name, &search_path).and_then(|path| self.files.reference(&path));
+            ToController::NeedFile { name } => {
+                let file = self.find(&name).and_then(|path| self.files.reference(&path));
                 link(self, ToAgent::File { name, file });
             }
-            ToController::NeedList { name, search_path } => {
-                let entries = self.find(&name, &search_path).and_then(|path| list(&path));
+            ToController::NeedList { name } => {
+                let entries = self.find(&name).and_then(|path| list(&path));
                 link(self, ToAgent::List { name, entries });
             }
             ToController::NeedContent { hash } => {
@@ -411,6 +421,10 @@ impl Run<'_> {
             }
             ToController::NeedInclude { task, name } => {
                 let included = self.site.include(task, &name).map(Box::new).map_err(|e| e.to_string());
+                if let Ok(included) = &included {
+                    self.remember(&included.items);
+                    self.remember(&included.handlers);
+                }
                 link(self, ToAgent::Include { key: Include::key(task, &name), included });
             }
             ToController::PlayDone { failed, not_done, stopped, pending_handlers, variables } => {
@@ -433,15 +447,47 @@ impl Run<'_> {
             }
             ToController::Heartbeat | ToController::Facts(_) | ToController::Journal(_) => {}
         }
-        let _ = play;
         false
     }
 
-    /// The controller's file behind `<task>:<subfolder>:<name>`.
-    fn find(&self, key: &str, search_path: &[String]) -> Result<std::path::PathBuf, String> {
+    /// The controller's file behind `<task>:<subfolder>:<name>`. A host names it, and a host may be hostile: the search
+    /// path is the task's own as sent, and what is found must lie in the project, in no hidden folder.
+    fn find(&self, key: &str) -> Result<PathBuf, String> {
         let mut parts = key.splitn(3, ':');
-        let (_, subfolder, name) = (parts.next(), parts.next().unwrap_or(""), parts.next().unwrap_or(""));
-        find_file(search_path, subfolder, name)
+        let (task, subfolder, name) =
+            (parts.next().and_then(|t| t.parse().ok()).unwrap_or(0), parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+        let Some(search) = self.search.get(&task) else { return Err(format!("task {task} is none of this run's")) };
+        let found = find_file(search, subfolder, name)?;
+        if self.site.plays.iter().flat_map(|p| &p.files).any(|f| f.path == found) {
+            return Ok(found);
+        }
+        let real = found.canonicalize().map_err(|e| format!("{}: {e}", found.display()))?;
+        let inside = |root: &Path| {
+            real.strip_prefix(root).is_ok_and(|rest| !rest.components().any(|c| c.as_os_str().to_string_lossy().starts_with('.')))
+        };
+        let roots = search.iter().filter_map(|s| Path::new(s).canonicalize().ok());
+        let project =
+            self.site.plays.iter().filter_map(|p| p.dir.canonicalize().ok()?.parent().map(Path::to_owned)).filter(|p| p.parent().is_some());
+        if roots.chain(project).any(|root| inside(&root)) {
+            return Ok(found);
+        }
+        Err(format!("{} is outside the project, so it is sent only to tasks that name it literally", found.display()))
+    }
+
+    /// Remembers where the tasks of `items` look for files.
+    fn remember(&mut self, items: &[Item]) {
+        for item in items {
+            match item {
+                Item::Task(task) => {
+                    self.search.insert(task.id, task.search_path.clone());
+                }
+                Item::Block(block) => {
+                    for part in [&block.block, &block.rescue, &block.always] {
+                        self.remember(part);
+                    }
+                }
+            }
+        }
     }
 
     fn unreachable(&mut self, index: usize, reason: String) {

@@ -145,15 +145,11 @@ pub enum ToController {
     NeedFile {
         /// Key as in [`PlayRun::files`]: `<task id>:<subfolder>:<name>`.
         name: String,
-        /// The task's search path.
-        search_path: Vec<String>,
     },
     /// What is in this folder?
     NeedList {
         /// Key as for NeedFile.
         name: String,
-        /// The task's search path.
-        search_path: Vec<String>,
     },
     /// Send this file's content.
     NeedContent {

@@ -297,24 +297,13 @@ impl Act for Unmount {
     }
 }
 
-/// Processes with a file, working folder or root below `target`, at most five.
+/// Processes with a file, working folder or root below `target`, at most five: enough to know where to look.
 fn users(target: &Path) -> Vec<String> {
-    let mut all = vec![];
-    for process in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Ok(pid) = process.file_name().to_string_lossy().parse::<u32>() else { continue };
-        let base = process.path();
-        let below = |p: PathBuf| std::fs::read_link(p).is_ok_and(|l| l.starts_with(target));
-        let files = || std::fs::read_dir(base.join("fd")).into_iter().flatten().flatten().any(|f| below(f.path()));
-        if below(base.join("cwd")) || below(base.join("root")) || files() {
-            let name = std::fs::read_to_string(base.join("comm")).unwrap_or_default();
-            all.push(format!("{} ({pid})", name.trim()));
-            // Five names are enough to know where to look.
-            if all.len() == 5 {
-                break;
-            }
-        }
-    }
-    all
+    let below = |path: Result<PathBuf, procfs::ProcError>| path.is_ok_and(|p| p.starts_with(target));
+    let file = |fd: procfs::process::FDInfo| matches!(fd.target, procfs::process::FDTarget::Path(p) if p.starts_with(target));
+    let uses = |p: &procfs::process::Process| below(p.cwd()) || below(p.root()) || p.fd().is_ok_and(|fds| fds.flatten().any(file));
+    let Ok(all) = procfs::process::all_processes() else { return vec![] };
+    all.flatten().filter(uses).map(|p| format!("{} ({})", p.stat().map(|s| s.comm).unwrap_or_default(), p.pid)).take(5).collect()
 }
 
 #[cfg(test)]
