@@ -261,7 +261,7 @@ mod tests {
         assert!(in_use(&o, &all[0]).unwrap().is_empty());
         assert_eq!(in_use(&o, &all[2]).unwrap(), ["has partitions (sdb1)"]);
         o.add_mount(Mount {
-            target: "/".into(),
+            target: "/boot".into(),
             source: "/dev/sdb1".into(),
             device: (8, 17),
             root: "/".into(),

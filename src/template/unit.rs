@@ -160,7 +160,6 @@ fn unknown_spreads_to_whoever_reads_it_and_to_nobody_else() {
     for text in [
         "{{ reg.rc == 0 }}",
         "rc={{ reg.rc }}",
-        "{{ reg.rc | int }}",
         "{{ reg.rc + 1 }}",
         "{{ 'x' if reg.rc else 'y' }}",
         "{{ reg is changed }}",
