@@ -19,6 +19,8 @@ pub struct Console {
     batch: usize,
     ended: usize,
     last_word: Instant,
+    /// A heading that is printed only if something comes under it.
+    heading: Option<String>,
 }
 
 impl Console {
@@ -32,6 +34,7 @@ impl Console {
             batch: 0,
             ended: 0,
             last_word: Instant::now(),
+            heading: None,
         }
     }
 
@@ -67,6 +70,9 @@ impl Console {
         let Some(report) = group.hosts.first().and_then(|(_, unit)| unit.first()) else { return };
         if outcomes.is_empty() {
             return;
+        }
+        if let Some(heading) = self.heading.take() {
+            self.print(&heading);
         }
         let name = if report.handler { format!("{} (handler)", report.name) } else { report.name.clone() };
         let place = report.loc.to_string();
@@ -107,7 +113,7 @@ impl Reporter for Console {
                 self.batch = hosts.len();
                 self.ended = 0;
                 let text = format!("\nbatch {number} of {of} · {}", name_hosts(&hosts, 0));
-                self.print(&self.paint().text(Tone::Faint, &text));
+                self.heading = Some(self.paint().text(Tone::Faint, &text));
             }
             Event::Result { host, report } => {
                 self.sequence.push(&host, *report);
