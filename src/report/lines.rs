@@ -49,12 +49,16 @@ fn one(report: &TaskReport, detail: Detail, all: &mut Vec<String>) {
     match report.status {
         Status::Failed if report.ignored => all.extend(said(paint, Tone::Doubt, "failed, and ignored", &report.message, &item)),
         Status::Failed => all.extend(said(paint, Tone::Bad, "failed", &report.message, &item)),
+        // What is not done stands there already, each with its question mark.
+        Status::Unknown if report.changes.iter().any(|c| !c.done) => {}
         Status::Unknown => all.extend(said(paint, Tone::Doubt, "? unknown", &report.message, &item)),
         Status::Changed if report.changes.is_empty() => all.extend(said(paint, Tone::Change, "~ changed", &report.message, &item)),
         Status::Ok | Status::Changed if report.module == "debug" => {
             all.extend(report.message.lines().map(str::to_owned));
             if report.message.is_empty() {
-                all.push(serde_json::to_string_pretty(&report.result).unwrap_or_default());
+                let mut shown = report.result.clone();
+                shown.retain(|key, _| !matches!(key.as_str(), "changed" | "failed"));
+                all.extend(serde_json::to_string_pretty(&shown).unwrap_or_default().lines().map(str::to_owned));
             }
         }
         Status::Ok if detail.verbosity >= 1 => all.extend(said(paint, Tone::Good, "ok", &report.message, &item)),

@@ -74,9 +74,17 @@ pub fn recap(summary: &Summary, about: &About<'_>, paint: Paint) -> Vec<String> 
             Class::Unreachable => (Tone::Bad, format!("{} unreachable", names.len())),
         };
         out.push(format!("  {}   {listed}", paint.text(tone, &word)));
+        // Hosts with the same story tell it once.
+        let mut stories: Vec<(Vec<String>, Vec<String>)> = vec![];
         for name in names {
-            let host = &summary.hosts[*name];
-            details(name, host, class, paint, &mut out);
+            let story = details(&summary.hosts[*name], class, paint);
+            match stories.iter_mut().find(|(known, _)| *known == story) {
+                Some((_, hosts)) => hosts.push((*name).clone()),
+                None => stories.push((story, vec![(*name).clone()])),
+            }
+        }
+        for (story, hosts) in stories {
+            out.extend(story.into_iter().map(|line| format!("      {}  {line}", ranges(&hosts))));
         }
     }
     if !summary.not_started.is_empty() {
@@ -96,8 +104,9 @@ pub fn recap(summary: &Summary, about: &About<'_>, paint: Paint) -> Vec<String> 
     out
 }
 
-fn details(name: &str, host: &HostSummary, class: &Class, paint: Paint, out: &mut Vec<String>) {
-    let mut said = |text: String| out.push(format!("      {name}  {text}"));
+fn details(host: &HostSummary, class: &Class, paint: Paint) -> Vec<String> {
+    let mut out = vec![];
+    let mut said = |text: String| out.push(text);
     if let Some(reason) = &host.unreachable {
         said(reason.clone());
     }
@@ -118,6 +127,7 @@ fn details(name: &str, host: &HostSummary, class: &Class, paint: Paint, out: &mu
     if !host.pending_handlers.is_empty() {
         said(format!("handlers notified but not run: {}", host.pending_handlers.join(", ")));
     }
+    out
 }
 
 fn next(summary: &Summary, about: &About<'_>) -> Vec<String> {

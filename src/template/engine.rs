@@ -319,12 +319,11 @@ pub(super) fn is_template(text: &str) -> bool {
     text.contains("{{") || text.contains("{%") || text.contains("{#")
 }
 
-/// The expression, if the text is exactly one `{{ … }}`.
+/// The expression, if the text is exactly one `{{ … }}`: nothing before, nothing behind, not even a line break.
 pub(super) fn single_expression(text: &str) -> Option<&str> {
-    let inner = text.trim().strip_prefix("{{")?.strip_suffix("}}")?;
-    Some(
-        inner.strip_prefix(['-', '+']).unwrap_or(inner).strip_suffix('-').unwrap_or(inner.strip_prefix(['-', '+']).unwrap_or(inner)).trim(),
-    )
+    let inner = text.strip_prefix("{{")?.strip_suffix("}}")?;
+    let inner = inner.strip_prefix(['-', '+']).unwrap_or(inner);
+    Some(inner.strip_suffix('-').unwrap_or(inner).trim())
 }
 
 /// Collections whose filters and tests are known here by their short names.
