@@ -5,6 +5,9 @@ use crate::host::act::Act;
 use crate::host::{Change, Overlay};
 use serde_json::{Map, Value as Json};
 
+/// How a failed look says that a dry run can't know ([`crate::host::ViewError::Unknown`]).
+const UNKNOWN: &str = "unknown until applied: ";
+
 /// Changes so far, and the host as they would leave it.
 pub(super) struct Draft<'a> {
     /// The host with the changes so far.
@@ -21,7 +24,10 @@ impl<'a> Draft<'a> {
 
     /// Adds a change. One that is known to fail fails the task before anything is done.
     pub fn add(&mut self, change: Change) -> Result<(), PlanError> {
-        change.predict(&mut self.host).map_err(|e| PlanError::Failed(e.message, e.fields))?;
+        change.predict(&mut self.host).map_err(|e| match e.message.strip_prefix(UNKNOWN) {
+            Some(why) => PlanError::Unknown(why.to_owned()),
+            None => PlanError::Failed(e.message, e.fields),
+        })?;
         self.changes.push(change);
         Ok(())
     }

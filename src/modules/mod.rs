@@ -22,6 +22,7 @@ mod kubelet;
 mod lineinfile;
 mod link;
 mod meta;
+mod mount;
 mod pam_limits;
 mod paths;
 mod ping;
@@ -62,6 +63,7 @@ pub const MODULES: &[&Module] = &[
     &lineinfile::MODULE,
     &link::MODULE,
     &meta::MODULE,
+    &mount::MODULE,
     &pam_limits::MODULE,
     &ping::MODULE,
     &replace::MODULE,

@@ -141,3 +141,28 @@ fn units_are_brought_to_a_state() {
     host.set_file("/etc/systemd/system/x.service.d/limits.conf", "[Service]\n", 0o644, 0, 0);
     assert_eq!(plan(&host, "systemd", json!({"name": "x", "daemon_reload": true})).unwrap().changes.len(), 1);
 }
+
+#[test]
+fn filesystems_are_mounted_before_fstab_says_so() {
+    let mut host = host(&[("/dev/sdb", ""), ("/dev/sdc", ""), ("/etc/fstab", "# disks\n")]);
+    let args = |state: &str| json!({"path": "/ais/sdb", "src": "/dev/sdb", "fstype": "xfs", "opts": "noatime,nofail", "state": state});
+    assert_eq!(settle(&mut host, "ansible.posix.mount", args("present")).0.len(), 1);
+    assert_eq!(text(&host, "/etc/fstab"), "# disks\n/dev/sdb\t/ais/sdb\txfs\tnoatime,nofail\t0 0\n");
+    let (said, _) = settle(&mut host, "mount", args("mounted"));
+    assert_eq!(said, ["make directory /ais", "make directory /ais/sdb", "mount /dev/sdb on /ais/sdb"]);
+    let mut other = args("mounted");
+    other["opts"] = json!("noatime,nosuid");
+    assert_eq!(settle(&mut host, "mount", other).0.len(), 2, "a remount and a line");
+    let remount = plan(&host, "mount", json!({"path": "/ais/sdb", "state": "remounted"})).unwrap().changes;
+    assert!(matches!(&remount[..], [Change::Remount(m)] if m.options == ["noatime", "nosuid"]));
+    let mut wrong = args("mounted");
+    wrong["opts"] = json!("noatime,allocsize=1m");
+    assert!(failure(&host, "mount", wrong).contains("allocsize=1m"));
+    let (said, _) = settle(&mut host, "mount", json!({"path": "/ais/sdb", "state": "absent"}));
+    assert_eq!((said.len(), text(&host, "/etc/fstab").as_str()), (2, "# disks\n"));
+    for (name, value) in [("src", "tmpfs"), ("opts", "bind"), ("passno", "2"), ("boot", "no"), ("fstype", "")] {
+        let mut args = args("mounted");
+        args[name] = json!(value);
+        assert!(failure(&host, "mount", args).contains(if name == "opts" { "bind" } else { name }), "{name}");
+    }
+}

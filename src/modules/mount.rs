@@ -1,0 +1,181 @@
+//! `mount`: filesystems on disks, mounted and in fstab.
+
+use super::attributes::{Put, Wanted, put, refuse};
+use super::draft::{Draft, fields};
+use super::file::make_directories;
+use super::{Arg, Args, Context, FreeForm, Kind, Module, Plan, PlanError, paths};
+use crate::host::change::{MountChange, Unmount};
+use crate::host::fstab::{Entry, Fstab};
+use crate::host::{Change, Mount, View, changes_on_remount, missing_options};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+/// The module's description.
+pub const MODULE: Module = Module {
+    name: "mount",
+    collections: &["ansible.posix"],
+    aliases: &[],
+    doc: "Mounts filesystems of disks, and keeps their lines in fstab(5).\n\
+          What is mounted with other options than asked for is remounted. The filesystem is mounted before the line is written, \
+          so that a line that does not work never stays. `absent` leaves the empty folder, unlike Ansible's. Bind mounts, network \
+          and memory filesystems are refused. For new data disks of AIStore, see `datafs`.",
+    args: &[
+        Arg::new("path", Kind::Path, "where; the folder is made if it does not exist").required().alias(&["name"]),
+        Arg::new(
+            "state",
+            Kind::Choice(STATES),
+            "`mounted`: in fstab and mounted; `present`: only in fstab; `ephemeral`: only mounted; `unmounted`: \
+             not mounted; `absent_from_fstab`: not in fstab; `absent`: neither; `remounted`: remounted with the options of fstab",
+        )
+        .required(),
+        Arg::new("src", Kind::Str, "the filesystem: `UUID=…`, or the path of a device"),
+        Arg::new("fstype", Kind::Str, "its type"),
+        Arg::new("opts", Kind::Str, "options, separated by commas").default("defaults"),
+        Arg::new("fstab", Kind::Path, "the file").default(FSTAB),
+        Arg::new("backup", Kind::Bool, "keep a copy of the old file beside it").default("no"),
+        Arg::new("dump", Kind::Str, "only 0 is supported").default("0"),
+        Arg::new("passno", Kind::Str, "only 0 is supported").default("0"),
+        Arg::new("boot", Kind::Bool, "`false` is refused: write `noauto` into `opts`").default("yes"),
+        Arg::new("opts_no_log", Kind::Bool, "`true` is refused: `no_log` on the task hides all of it").default("no"),
+    ],
+    free_form: FreeForm::No,
+    any_args: false,
+    plan,
+};
+
+const FSTAB: &str = "/etc/fstab";
+const STATES: &[&str] = &["mounted", "present", "ephemeral", "unmounted", "absent", "absent_from_fstab", "remounted"];
+
+fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
+    let zero = Some(json!("0"));
+    refuse(
+        args,
+        &[
+            ("dump", zero.clone(), "only 0 is written"),
+            ("passno", zero, "only 0 is written"),
+            ("boot", Some(json!(true)), "write `noauto` into `opts`"),
+            ("opts_no_log", Some(json!(false)), "`no_log` on the task hides all of it"),
+        ],
+    )?;
+    let path = paths::required(args, "path", context)?;
+    let file = paths::absolute("fstab", args.str("fstab").unwrap_or(FSTAB), context)?;
+    let state = args.required("state")?;
+    let mut draft = Draft::new(context);
+    let text = draft.host.read_text_opt(&file)?;
+    let mut fstab = Fstab::parse(text.as_deref().unwrap_or_default());
+    let mounts = draft.host.mounts()?;
+    // What a predicted mount holds can't be known, but where it is can.
+    let target = if mounts.iter().any(|m| m.target == path) { path.clone() } else { draft.host.resolve(&path, true)? };
+    let now = mounts.into_iter().rev().find(|m| m.target == target);
+    match state {
+        "unmounted" | "absent" if now.is_some() => draft.add(Change::Unmount(Unmount { target: target.clone() }))?,
+        "mounted" | "present" | "ephemeral" => {
+            let entry = wanted(args, &path)?;
+            if state != "present" {
+                mount(&mut draft, &entry, &target, now.as_ref())?;
+            }
+            let says_the_same = fstab.at(&path).map_err(PlanError::failed)?.is_some_and(|old| Entry { line: 0, ..old } == entry);
+            if state != "ephemeral" && !says_the_same {
+                fstab.set(&entry).map_err(PlanError::failed)?;
+            }
+        }
+        "remounted" => {
+            let now = now.ok_or_else(|| PlanError::failed(format!("nothing is mounted on {}", path.display())))?;
+            let options = match (args.str("opts"), fstab.at(&path).map_err(PlanError::failed)?) {
+                (Some(text), _) => options(text),
+                (None, Some(entry)) => entry.options,
+                (None, None) => now.options.clone(),
+            };
+            draft.add(Change::Remount(change(&now.source, &now.fstype, options, &target)))?;
+        }
+        _ => {}
+    }
+    if matches!(state, "absent" | "absent_from_fstab") {
+        fstab.remove(&path).map_err(PlanError::failed)?;
+    }
+    let new = fstab.text();
+    if new != text.as_deref().unwrap_or_default() {
+        let mode = text.is_none().then(|| "0644".to_owned());
+        let backup = args.bool("backup").unwrap_or(false);
+        let wanted = Wanted { mode, ..Wanted::default() };
+        put(&mut draft, &file, Put { content: Some(new.into_bytes()), wanted: &wanted, backup, validate: None, secret: context.secret })?;
+    }
+    let mut result = fields(json!({"name": path, "fstab": file, "state": state, "dump": "0", "passno": "0"}));
+    for name in ["src", "fstype", "opts"] {
+        if let Some(value) = args.get(name) {
+            result.insert(name.into(), value.clone());
+        }
+    }
+    Ok(draft.finish(result))
+}
+
+fn options(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|o| !o.is_empty()).map(str::to_owned).collect()
+}
+
+/// The line there should be.
+fn wanted(args: &Args, path: &Path) -> Result<Entry, PlanError> {
+    let needed =
+        |name: &str| args.str(name).filter(|t| !t.is_empty()).ok_or_else(|| PlanError::failed(format!("`{name}` is needed to mount")));
+    let (source, fstype) = (needed("src")?, needed("fstype")?);
+    if !(source.starts_with('/') || source.starts_with("UUID=")) {
+        return Err(PlanError::failed(format!("`src: {source}` is not supported: write `UUID=…`, or the path of a device")));
+    }
+    let mut options = options(args.str("opts").unwrap_or("defaults"));
+    if options.is_empty() {
+        options.push("defaults".into());
+    }
+    if let Some(bind) = options.iter().find(|o| ["bind", "rbind", "loop"].contains(&o.as_str()) || o.starts_with("loop=")) {
+        return Err(PlanError::failed(format!("the option `{bind}` is not supported: only disks' filesystems are mounted")));
+    }
+    Ok(Entry { source: source.to_owned(), target: path.to_owned(), fstype: fstype.to_owned(), options, line: 0 })
+}
+
+fn change(source: &str, fstype: &str, options: Vec<String>, target: &Path) -> MountChange {
+    let device = source.starts_with('/').then(|| PathBuf::from(source));
+    MountChange { source: source.to_owned(), device, target: target.to_owned(), fstype: fstype.to_owned(), options }
+}
+
+/// Adds what is missing for `entry` to be mounted on `target`, where `now` is mounted.
+fn mount(draft: &mut Draft<'_>, entry: &Entry, target: &Path, now: Option<&Mount>) -> Result<(), PlanError> {
+    let wanted = change(&entry.source, &entry.fstype, entry.options.clone(), target);
+    let Some(now) = now else {
+        if draft.host.stat(target, true)?.is_none() {
+            make_directories(draft, target, &Wanted::default())?;
+        }
+        return draft.add(Change::Mount(wanted));
+    };
+    // A device has several names; its numbers tell.
+    if let Some(device) = &wanted.device
+        && let Some(stat) = draft.host.stat(device, true)?
+        && stat.rdev != now.device
+        && *device != Path::new(&now.source)
+    {
+        return Err(PlanError::failed(format!("{} holds {}, not {}: unmount it first", target.display(), now.source, entry.source)));
+    }
+    if let Some(uuid) = entry.source.strip_prefix("UUID=") {
+        let found: Vec<String> = draft.host.probe(Path::new(&now.source))?.signatures.into_iter().filter_map(|s| s.uuid).collect();
+        if !found.iter().any(|f| f.eq_ignore_ascii_case(uuid)) {
+            return Err(PlanError::failed(format!(
+                "{} holds {}, whose UUID is not {uuid}: unmount it first",
+                target.display(),
+                now.source
+            )));
+        }
+    }
+    if now.fstype != entry.fstype && entry.fstype != "auto" {
+        return Err(PlanError::failed(format!("{} holds a filesystem of type {}, not {}", target.display(), now.fstype, entry.fstype)));
+    }
+    let missing = missing_options(&entry.options, now);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if !changes_on_remount(&entry.fstype, &missing) {
+        return Err(PlanError::failed(format!(
+            "{} must be mounted anew for {}: `state: unmounted` first, when nothing uses it",
+            target.display(),
+            missing.join(",")
+        )));
+    }
+    draft.add(Change::Remount(wanted))
+}
