@@ -1,7 +1,8 @@
 //! `debug`: shows a message or a variable.
 
-use super::draft::{fields, just};
+use super::draft::fields;
 use super::{Arg, Args, Context, FreeForm, Kind, Module, Plan, PlanError};
+use crate::template::UNKNOWN;
 use serde_json::{Map, Value as Json, json};
 
 /// The module's description.
@@ -33,8 +34,12 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
             return Ok(Plan { skipped, result: fields(json!({"skipped_reason": "Verbosity threshold not met."})), ..Plan::default() });
         }
     }
-    Ok(match args.str("var") {
-        Some(var) => Plan { result: Map::from_iter([(var.to_owned(), (context.lookup)(var)?)]), ..Plan::default() },
-        None => just(json!({"msg": args.get("msg").cloned().unwrap_or_else(|| Json::from("Hello world!"))})),
-    })
+    let (name, value) = match args.str("var") {
+        Some(var) => (var, (context.lookup)(var)?),
+        None => ("msg", args.get("msg").cloned().unwrap_or_else(|| Json::from("Hello world!"))),
+    };
+    if let Some(why) = value.get(UNKNOWN) {
+        return Err(PlanError::Unknown(super::args::text(why)));
+    }
+    Ok(Plan { result: Map::from_iter([(name.to_owned(), value)]), ..Plan::default() })
 }

@@ -3,7 +3,7 @@
 use super::{failure, host, plan, settle, text};
 use crate::host::act::Act;
 use crate::host::{Change, UnitState};
-use crate::modules::Effect;
+use crate::modules::{Effect, PlanError};
 use serde_json::json;
 
 const BACKLOG: &str = "/proc/sys/net/core/somaxconn";
@@ -69,6 +69,8 @@ fn variables_and_messages() {
     assert_eq!(plan(&host, "debug", json!({})).unwrap().result["msg"], "Hello world!");
     assert_eq!(plan(&host, "debug", json!({"var": "known"})).unwrap().result["known"], json!([1]));
     assert!(plan(&host, "debug", json!({"msg": "x", "verbosity": 2})).unwrap().skipped.is_some());
+    let unknown = plan(&host, "debug", json!({"msg": crate::template::unknown("a command did not run")})).unwrap_err();
+    assert_eq!(unknown, PlanError::Unknown("a command did not run".into()));
     assert_eq!(failure(&host, "fail", json!({"msg": "no"})), "no");
     assert_eq!(plan(&host, "assert", json!({"that": "a"})).unwrap().result["msg"], "All assertions passed");
     assert_eq!(failure(&host, "assert", json!({"that": ["a", "false"], "msg": "oops"})), "oops (false does not hold)");
