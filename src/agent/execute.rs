@@ -192,7 +192,15 @@ impl Session<'_> {
     fn perform(&mut self, changes: &[Change], diff: bool, hidden: bool, task: &Task, verdict: &mut Verdict, stopped: &mut bool) {
         let about = task.loc.to_string();
         let options = apply::Options { task: &about, diff: diff && !hidden };
-        let applied = apply::perform_all(changes, self.real, &mut self.journal, &self.stop, options, &mut |_| {});
+        let (made, limit, stop) = (&mut self.made, self.settings.stop_after, &self.stop);
+        let applied = apply::perform_all(changes, self.real, &mut self.journal, stop, options, &mut |step| {
+            if matches!(step, apply::Step::End(_)) {
+                *made += 1;
+                if limit.is_some_and(|limit| *made >= limit) {
+                    stop.stop();
+                }
+            }
+        });
         if applied.stopped > 0 {
             *stopped = true;
         }

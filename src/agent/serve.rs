@@ -41,7 +41,9 @@ pub fn serve(from: impl Read + Send + 'static, mut to: impl Write + Send + 'stat
             wire.send(&ToController::Fatal(format!("this agent speaks version {VERSION} of the protocol, the controller {version}")));
             return Exit::Refused;
         }
-        Some(ToAgent::Hello { run, by, check, diff, login, purpose, .. }) => Settings { run, by, purpose, check, diff, login },
+        Some(ToAgent::Hello { run, by, check, diff, stop_after, login, purpose, .. }) => {
+            Settings { run, by, purpose, check, diff, stop_after, login }
+        }
         Some(other) => {
             wire.send(&ToController::Fatal(format!("expected a greeting, not {other:?}")));
             return Exit::Refused;
@@ -86,6 +88,7 @@ pub fn serve(from: impl Read + Send + 'static, mut to: impl Write + Send + 'stat
         real: &real,
         overlay: Overlay::new(&real),
         journal: Journal::new(folder, info),
+        made: 0,
         any_failed: false,
         stop,
         memory: Memory::default(),

@@ -28,6 +28,8 @@ pub struct Settings {
     pub check: bool,
     /// Send diffs.
     pub diff: bool,
+    /// Stop after this many changes.
+    pub stop_after: Option<u32>,
     /// The user who logged in.
     pub login: String,
 }
@@ -46,6 +48,8 @@ pub struct Session<'a> {
     pub overlay: Overlay<'a>,
     /// Written from the first change on.
     pub journal: Journal,
+    /// Changes made so far.
+    pub made: u32,
     /// Some task of this run failed.
     pub any_failed: bool,
     /// Set when the run is to end.

@@ -51,6 +51,9 @@ pub struct PlayArgs {
     /// Form of the last lines
     #[arg(long, value_name = "FORM", default_value = "fettle", value_parser = ["fettle", "ansible"], help_heading = "Output")]
     recap: String,
+    /// Stop every host after this many changes, as a broken connection would: to rehearse an interruption
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..), help_heading = "What to run")]
+    stop_after: Option<u32>,
     /// List the hosts, run nothing
     #[arg(long, help_heading = "What to run")]
     list_hosts: bool,
@@ -100,6 +103,7 @@ pub fn run(args: PlayArgs, plan: bool) -> Result<Exit, CliError> {
         diff: args.diff,
         verbosity: args.verbose,
         forks: args.connect.forks(),
+        stop_after: args.stop_after,
         limit: args.connect.limit.clone(),
         tags: args.tags.clone(),
         skip_tags: args.skip_tags.clone(),

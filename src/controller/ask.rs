@@ -57,6 +57,7 @@ pub fn ask(
                     by: by.to_owned(),
                     check: true,
                     diff: false,
+                    stop_after: None,
                     login,
                     purpose: String::new(),
                 });

@@ -35,6 +35,8 @@ pub struct Options {
     pub verbosity: u8,
     /// Hosts at once.
     pub forks: usize,
+    /// Stop every host after this many changes.
+    pub stop_after: Option<u32>,
     /// `--limit`.
     pub limit: Option<String>,
     /// `--tags`, for `ansible_run_tags`.
@@ -306,6 +308,7 @@ impl Run<'_> {
                 by: self.options.by.clone(),
                 check: self.options.check,
                 diff: self.options.diff,
+                stop_after: self.options.stop_after,
                 login,
                 purpose: self.options.purpose.clone(),
             });
@@ -434,6 +437,7 @@ impl Run<'_> {
                 }
                 let totals = self.summary.host(&host);
                 totals.not_done += not_done;
+                totals.stopped |= stopped;
                 totals.pending_handlers.extend(pending_handlers.iter().cloned());
                 if failed || stopped {
                     self.hosts[index].out = true;

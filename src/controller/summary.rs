@@ -34,6 +34,8 @@ pub struct HostSummary {
     pub ignored: u32,
     /// Tasks that were not done.
     pub not_done: u32,
+    /// It was told to stop before its end.
+    pub stopped: bool,
     /// Handlers notified but not run.
     pub pending_handlers: Vec<String>,
     /// Why it could not be reached.
@@ -102,7 +104,7 @@ impl Summary {
         if self.interrupted {
             return 99;
         }
-        let failed = self.hosts.values().any(|h| h.failed > 0);
+        let failed = self.hosts.values().any(|h| h.failed > 0 || h.stopped);
         let unreachable = self.hosts.values().any(|h| h.unreachable.is_some());
         u8::from(failed) * 2 + u8::from(unreachable) * 4
     }

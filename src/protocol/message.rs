@@ -24,6 +24,8 @@ pub enum ToAgent {
         check: bool,
         /// Send content diffs.
         diff: bool,
+        /// Stop after this many changes, as when the line breaks: for rehearsing an interruption.
+        stop_after: Option<u32>,
         /// The user the connection logged in as (tasks without `become` run as this user).
         login: String,
         /// What this run is, for the lock: `apply site.yml`. Empty: takes no lock (facts, ping, journal).

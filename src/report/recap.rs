@@ -26,6 +26,7 @@ enum Class {
     Changed(u32),
     Unchanged,
     Unknown,
+    Stopped,
     Failed,
     Unreachable,
 }
@@ -35,6 +36,8 @@ fn class(host: &HostSummary) -> Class {
         Class::Unreachable
     } else if host.failed > 0 {
         Class::Failed
+    } else if host.stopped {
+        Class::Stopped
     } else if host.unknown > 0 {
         Class::Unknown
     } else if host.changed > 0 {
@@ -70,6 +73,7 @@ pub fn recap(summary: &Summary, about: &About<'_>, paint: Paint) -> Vec<String> 
             Class::Changed(n) => (Tone::Change, format!("{} changed      {} each", names.len(), changes_word(*n))),
             Class::Unchanged => (Tone::Good, format!("{} unchanged  ", names.len())),
             Class::Unknown => (Tone::Doubt, format!("{} with unknowns", names.len())),
+            Class::Stopped => (Tone::Doubt, format!("{} stopped    ", names.len())),
             Class::Failed => (Tone::Bad, format!("{} failed     ", names.len())),
             Class::Unreachable => (Tone::Bad, format!("{} unreachable", names.len())),
         };
@@ -118,7 +122,7 @@ fn details(host: &HostSummary, class: &Class, paint: Paint) -> Vec<String> {
             said(format!("{}: {}  {}", unknown.task, first(&unknown.message), paint.text(Tone::Faint, &unknown.place)));
         }
     }
-    if matches!(class, Class::Failed | Class::Unknown) && host.changes > 0 {
+    if matches!(class, Class::Failed | Class::Stopped | Class::Unknown) && host.changes > 0 {
         said(changes_word(host.changes));
     }
     if host.not_done > 0 {
@@ -131,7 +135,8 @@ fn details(host: &HostSummary, class: &Class, paint: Paint) -> Vec<String> {
 }
 
 fn next(summary: &Summary, about: &About<'_>) -> Vec<String> {
-    let bad: Vec<String> = summary.hosts.iter().filter(|(_, h)| h.failed > 0 || h.unreachable.is_some()).map(|(n, _)| n.clone()).collect();
+    let bad: Vec<String> =
+        summary.hosts.iter().filter(|(_, h)| h.failed > 0 || h.stopped || h.unreachable.is_some()).map(|(n, _)| n.clone()).collect();
     let left: Vec<String> = bad.iter().cloned().chain(summary.not_started.iter().cloned()).collect();
     let mut out = vec![];
     let changed = summary.hosts.values().any(|h| h.changed > 0);
@@ -161,7 +166,7 @@ pub fn ansible_recap(summary: &Summary, paint: Paint) -> Vec<String> {
         let tone = match class(h) {
             Class::Changed(_) => Tone::Change,
             Class::Unchanged => Tone::Good,
-            Class::Unknown => Tone::Doubt,
+            Class::Unknown | Class::Stopped => Tone::Doubt,
             Class::Failed | Class::Unreachable => Tone::Bad,
         };
         out.push(format!(
