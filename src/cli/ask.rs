@@ -77,7 +77,7 @@ fn answers(pattern: &str, connect: &ConnectArgs, becomes: bool, question: &Quest
     let defaults = connect.defaults()?;
     let mut targets = vec![];
     for host in hosts {
-        let target = target(&inventory, &Vars::default(), &host, &defaults)?;
+        let target = target(&inventory, &Vars::default(), &host, &vec![], &defaults)?;
         targets.push((host, target));
     }
     let privilege = if becomes { Privilege::Root } else { Privilege::Connection };

@@ -1,6 +1,7 @@
 //! Options about inventory and connection that several subcommands share, with ansible's letters.
 
 use super::CliError;
+use crate::controller::Via;
 use crate::diag::Diagnostic;
 use crate::inventory::Inventory;
 use crate::play::Vars;
@@ -97,8 +98,8 @@ impl ConnectArgs {
     }
 }
 
-/// Connection variables of `host`, rendered, and the target they make.
-pub fn target(inventory: &Inventory, extra: &Vars, host: &str, defaults: &Defaults) -> Result<Target, Diagnostic> {
+/// Connection variables of `host`, rendered, and the target they make; `via`: what the play says.
+pub fn target(inventory: &Inventory, extra: &Vars, host: &str, via: &Via, defaults: &Defaults) -> Result<Target, Diagnostic> {
     let vars = inventory.vars(host);
     let mut scope = Scope::new();
     scope.push(crate::controller::templates(&vars));
@@ -113,6 +114,9 @@ pub fn target(inventory: &Inventory, extra: &Vars, host: &str, defaults: &Defaul
                 .map_err(|e| Diagnostic::error(&node.loc, format!("`{name}` of host {host} can't be rendered before connecting: {e}")))?;
             values.insert(name.clone(), value);
         }
+    }
+    for (variable, value) in via {
+        values.entry(*variable).or_insert_with(|| Json::from(value.as_str()));
     }
     Target::from_vars(host, &values, defaults)
 }

@@ -2,7 +2,7 @@
 
 use super::connect::{ConnectArgs, secret, target};
 use super::{CliError, Exit};
-use crate::controller::{Options, Reporter, Summary, run as run_site, select};
+use crate::controller::{Options, Reporter, Summary, Via, run as run_site, select};
 use crate::diag::Diagnostic;
 use crate::inventory::Inventory;
 use crate::play::Vars;
@@ -110,7 +110,7 @@ pub fn run(args: PlayArgs, plan: bool) -> Result<Exit, CliError> {
         extra: extra.clone(),
         become_all: args.becomes,
     };
-    let targets = |host: &str| target(&inventory, &extra, host, &defaults);
+    let targets = |host: &str, via: &Via| target(&inventory, &extra, host, via, &defaults);
     if args.json {
         let mut json = Json::default();
         let summary = run_site(&site, &inventory, &run_options, &targets, &mut json)?;

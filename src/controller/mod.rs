@@ -10,6 +10,6 @@ mod variables;
 
 pub use ask::{Answer, Question, ask};
 pub use event::{Event, Phase, Reporter};
-pub use run::{Options, Targets, run, select};
+pub use run::{Options, Targets, Via, run, select};
 pub use summary::{Failure, HostSummary, Summary};
 pub use variables::{plain, templates};

@@ -49,8 +49,11 @@ pub struct Options {
     pub become_all: bool,
 }
 
-/// Makes the connection target of a host.
-pub type Targets<'a> = dyn Fn(&str) -> Result<Target, Diagnostic> + 'a;
+/// What a play says about connecting: `remote_user`, `port`, `connection`, as the variables that mean the same.
+pub type Via = Vec<(&'static str, String)>;
+
+/// Makes the connection target of a host; what a play says counts where its variables say nothing.
+pub type Targets<'a> = dyn Fn(&str, &Via) -> Result<Target, Diagnostic> + 'a;
 
 struct Host {
     link: Option<LinkHandle>,
@@ -71,6 +74,7 @@ struct Run<'a> {
     index: HashMap<String, usize>,
     hosts: Vec<Host>,
     privileges: HashMap<String, Privilege>,
+    vias: HashMap<String, Via>,
     files: FileStore,
     /// Where each task looks for files, by task id.
     search: HashMap<u32, Vec<String>>,
@@ -98,6 +102,7 @@ pub fn run(
         plan.push((play, hosts, batches));
     }
     let mut privileges: HashMap<String, Privilege> = HashMap::new();
+    let mut vias: HashMap<String, Via> = HashMap::new();
     for (play, hosts, _) in &plan {
         for host in hosts {
             let becomes = options.become_all || inventory.vars(host).get("ansible_become").is_some();
@@ -106,7 +111,21 @@ pub fn run(
             } else {
                 privileges.entry(host.clone()).or_insert(Privilege::Connection);
             }
-            targets(host)?;
+            let via = via(play, options)?;
+            targets(host, &via)?;
+            match vias.get(host) {
+                Some(known) if *known != via => {
+                    return Err(Diagnostic::error(
+                        &play.play.loc,
+                        format!("this play connects to {host} otherwise than an earlier play of this run"),
+                    )
+                    .help("one connection serves a host for a whole run: run the playbooks one after the other")
+                    .into());
+                }
+                _ => {
+                    vias.insert(host.clone(), via);
+                }
+            }
         }
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -130,6 +149,7 @@ pub fn run(
         hosts: names.iter().map(|_| Host { link: None, out: false, busy: false, greeted: false }).collect(),
         names,
         privileges,
+        vias,
         files: FileStore::default(),
         search: HashMap::new(),
         shared: HashMap::new(),
@@ -151,6 +171,17 @@ pub fn run(
     let mut summary = run.summary;
     summary.hosts.sort_by_cached_key(|name, _| order.iter().position(|n| n == name));
     Ok(summary)
+}
+
+/// What `play` says about connecting.
+fn via(play: &PlaySource, options: &Options) -> Result<Via, Diagnostic> {
+    let mut via = vec![];
+    for (node, variable) in [(&play.remote_user, "ansible_user"), (&play.port, "ansible_port"), (&play.connection, "ansible_connection")] {
+        if let Some(node) = node {
+            via.push((variable, play.known_now(node, &options.extra)?));
+        }
+    }
+    Ok(via)
 }
 
 /// A keyword that must be known before a host is asked, its template rendered.
@@ -290,7 +321,8 @@ impl Run<'_> {
         let index = *self.index.get(host)?;
         self.summary.host(host);
         if self.hosts[index].link.is_none() {
-            let target = match (self.targets)(host) {
+            let via = self.vias.get(host).cloned().unwrap_or_default();
+            let target = match (self.targets)(host, &via) {
                 Ok(target) => target,
                 Err(e) => {
                     self.unreachable(index, e.to_string());

@@ -88,7 +88,11 @@ impl HostSummary {
     }
 }
 
+/// Changes that count: `changed_when` may say that what a command did is none.
 fn done(report: &TaskReport) -> u32 {
+    if report.status == Status::Ok {
+        return 0;
+    }
     u32::try_from(report.changes.iter().filter(|c| c.done).count()).unwrap_or(u32::MAX)
 }
 

@@ -56,7 +56,7 @@ pub fn host_vars(inventory: &Inventory, play: &PlaySource, extra: &Vars, host: &
 }
 
 /// Magic variables that modules or fettle itself read without a template naming them.
-const ALWAYS: &[&str] = &["inventory_hostname", "ansible_check_mode"];
+const ALWAYS: &[&str] = &["inventory_hostname", "ansible_check_mode", "ansible_verbosity"];
 
 /// Inventory variables the agent reads without a template naming them.
 const CONNECTION: &[&str] = &["ansible_become", "ansible_become_user"];

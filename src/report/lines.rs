@@ -32,7 +32,9 @@ pub fn lines(unit: &[TaskReport], detail: Detail) -> Vec<String> {
 fn one(report: &TaskReport, detail: Detail, all: &mut Vec<String>) {
     let paint = detail.paint;
     let item = report.item.as_ref().map(|i| format!(" (item={i})")).unwrap_or_default();
-    for change in &report.changes {
+    // What `changed_when` says is no change is shown only to those who ask.
+    let quiet = report.status == Status::Ok && detail.verbosity == 0;
+    for change in report.changes.iter().filter(|_| !quiet) {
         let (sign, tone) = match (report.status, change.done) {
             (_, true) => ("~", Tone::Change),
             (Status::Unknown, false) => ("?", Tone::Doubt),

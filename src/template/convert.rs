@@ -147,15 +147,8 @@ fn number(value: &Value) -> Json {
     serde_json::Number::from_f64(x).map_or_else(|| Json::String(value.to_string()), Json::Number)
 }
 
-/// A value all of whose parts are the engine's own, so that it prints as Python would print it.
+/// A list or mapping as Python prints it; other values as they are.
 pub fn plain(value: &Value) -> Result<Value, Error> {
-    fn of(json: &Json) -> Value {
-        match json {
-            Json::Array(items) => Value::from(items.iter().map(of).collect::<Vec<_>>()),
-            Json::Object(map) => Value::from_iter(map.iter().map(|(k, v)| (k.as_str(), of(v)))),
-            other => to_value(other),
-        }
-    }
     match value.kind() {
         ValueKind::Map | ValueKind::Seq | ValueKind::Iterable => {
             let json = to_json(value)?;
@@ -163,7 +156,7 @@ pub fn plain(value: &Value) -> Result<Value, Error> {
                 // Printing it would print the marker: hand out a ghost that nobody accounts for.
                 let _ = Ghost::value(Absence::Unknown(why));
             }
-            Ok(of(&json))
+            Ok(Value::from(super::filters::python(&json)))
         }
         _ => Ok(value.clone()),
     }

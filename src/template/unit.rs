@@ -64,6 +64,7 @@ fn values() {
         ("{{ evil }}", json!("{{ name }}")),
         ("{{ [1, 'a', true, none] }}", json!([1, "a", true, null])),
         ("{{ greeting }}\n", json!("hello node01\n")),
+        ("{{ {'a': [1, 'x'], 'b': none} }} x", json!("{'a': [1, 'x'], 'b': None} x")),
         ("v: {{ [1, 'a', true] }}", json!("v: [1, 'a', True]")),
         ("{{ nested.deep.list + [4] }}", json!([1, 2, 3, 4])),
         ("{{ disks | map(attribute='name') | list }}", json!(["sda", "sdb"])),

@@ -7,6 +7,8 @@ mod text;
 
 pub use data::python_json;
 
+pub use text::python;
+
 use super::convert::{first_unknown, to_json, to_value};
 use super::ghost::{Absence, Ghost};
 use minijinja::value::{Kwargs, Rest, Value, ValueKind};
