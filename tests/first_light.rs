@@ -111,7 +111,8 @@ fn wrong_disks_are_refused_all_together_and_none_is_touched() {
     lab.sh("node01", "printf 'label: gpt\\n,50M\\n' | sfdisk -q --no-reread /dev/sda");
     lab.sh("node01", "mkswap -q /dev/sdb");
     lab.sh("node01", "mkfs.ext4 -q -L backup /dev/sdc && mkdir /data && mount /dev/sdc /data");
-    let before = lab.sh("node01", "for d in sda sdb sdc sdd; do head -c 4M /dev/$d | sha256sum; done");
+    // Not the mounted one: its filesystem goes on writing to it.
+    let before = lab.sh("node01", "for d in sda sdb sdd; do head -c 4M /dev/$d | sha256sum; done");
     let inventory = lab.inventory().display().to_string();
     let refused = fettle(["apply", "playbooks/data_filesystems.yml", "-i", &inventory]);
     assert_eq!(refused.status.code(), Some(2), "{}", text(&refused));
@@ -127,7 +128,7 @@ fn wrong_disks_are_refused_all_together_and_none_is_touched() {
         assert!(said.contains(part), "{part}: {said}");
     }
     assert_eq!(
-        lab.sh("node01", "for d in sda sdb sdc sdd; do head -c 4M /dev/$d | sha256sum; done"),
+        lab.sh("node01", "for d in sda sdb sdd; do head -c 4M /dev/$d | sha256sum; done"),
         before,
         "the blank one is left alone too"
     );
