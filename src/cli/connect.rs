@@ -89,10 +89,8 @@ impl ConnectArgs {
 
     /// Who runs this: `user@workstation`.
     pub fn by(&self) -> String {
-        let user = std::env::var("SUDO_USER")
-            .or_else(|_| std::env::var("USER"))
-            .or_else(|_| std::env::var("LOGNAME"))
-            .unwrap_or_else(|_| "unknown".into());
+        let own = || nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten().map(|u| u.name);
+        let user = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).ok().or_else(own).unwrap_or_else(|| "unknown".into());
         let host = nix::unistd::gethostname().map(|h| h.to_string_lossy().into_owned()).unwrap_or_else(|_| "unknown".into());
         format!("{user}@{host}")
     }

@@ -5,7 +5,7 @@ use super::{CliError, Exit};
 use crate::controller::{Options, Reporter, Summary, Via, run as run_site, select};
 use crate::diag::Diagnostic;
 use crate::inventory::Inventory;
-use crate::play::Vars;
+use crate::play::{Privilege, Vars};
 use crate::playbook::{self, LoadOptions, Site};
 use crate::report::{About, Console, Detail, Json, Paint, ansible_recap, colour_wanted, recap};
 use clap::Args;
@@ -121,13 +121,16 @@ pub fn run(args: PlayArgs, plan: bool) -> Result<Exit, CliError> {
     let live = std::io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|t| t != "dumb");
     let mut console = Console::new(Detail { verbosity: args.verbose, check, paint }, live);
     let summary = run_site(&site, &inventory, &run_options, &targets, &mut console as &mut dyn Reporter)?;
+    // Root's runs are in root's journal.
+    let root = site.plays.iter().any(|p| p.privilege(args.becomes) == Privilege::Root);
+    let journal_options = format!("{}{}", if root { " -b" } else { "" }, connection(&args));
     let inventory_options = args.connect.inventory.iter().map(|i| format!("-i {i}")).collect::<Vec<_>>().join(" ");
     let about = About {
         playbooks: &names,
         check,
         took: started.elapsed(),
         command: &again(&args, verb, &names, &inventory_options),
-        inventory: &inventory_options,
+        inventory: &format!("{inventory_options}{journal_options}"),
         run: &run_options.run,
     };
     print_recap(&mut console, &summary, &about, &args.recap, paint);
@@ -159,19 +162,25 @@ fn again(args: &PlayArgs, verb: &str, names: &str, inventory: &str) -> String {
     if args.becomes {
         parts.push("-b".into());
     }
+    format!("{}{}", parts.join(" "), connection(args))
+}
+
+/// The options about the connection, each with a space in front.
+fn connection(args: &PlayArgs) -> String {
+    let mut parts = String::new();
     if args.connect.ask_become_pass {
-        parts.push("-K".into());
+        parts.push_str(" -K");
     }
     if args.connect.ask_pass {
-        parts.push("-k".into());
+        parts.push_str(" -k");
     }
     if let Some(user) = &args.connect.user {
-        parts.push(format!("-u {user}"));
+        parts.push_str(&format!(" -u {user}"));
     }
     if let Some(key) = &args.connect.private_key {
-        parts.push(format!("--private-key {}", key.display()));
+        parts.push_str(&format!(" --private-key {}", key.display()));
     }
-    parts.join(" ")
+    parts
 }
 
 /// Asks what `vars_prompt` asks, unless `-e` answers it.

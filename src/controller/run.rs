@@ -235,7 +235,7 @@ impl Run<'_> {
             name: play.play.name.clone(),
             loc: play.play.loc.clone(),
             hosts: alive.clone(),
-            tasks: u32::try_from(play.list_tasks().len()).unwrap_or(u32::MAX),
+            tasks: u32::try_from(play.list_tasks().len() + usize::from(play.play.gather.is_some())).unwrap_or(u32::MAX),
         });
         for (number, batch) in batches.iter().enumerate() {
             let batch: Vec<String> = batch.iter().filter(|h| !self.host(h).out).cloned().collect();
