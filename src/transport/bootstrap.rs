@@ -31,7 +31,8 @@ pub enum Sudo {
 pub fn command(agents: &[Agent], sudo: Sudo) -> String {
     let mut cases = String::new();
     for agent in agents {
-        cases.push_str(&format!("{}) h={} n={};; ", agent.machine, agent.hash, agent.content.len()));
+        let unpack = if agent.packed { "gzip -dc" } else { "cat" };
+        cases.push_str(&format!("{}) h={} n={} u=\"{unpack}\";; ", agent.machine, agent.hash, agent.content.len()));
     }
     let start = match sudo {
         Sudo::No => "exec \"$f\" serve".to_owned(),
@@ -49,7 +50,7 @@ case $(stat -c %a "$d") in *[2367]?|*[2367]) fail "$d can be written to by other
 good() {{ [ -f "$f" ] && [ ! -L "$f" ] && [ -O "$f" ] && [ "$(sha256sum <"$f" | cut -c1-64)" = "$h" ]; }}
 if ! good; then
 rm -f "$f"; echo "{NEED}$m"
-head -c "$n" >"$f.$$" || fail "the agent can not be written to $d"
+head -c "$n" | $u >"$f.$$" || fail "the agent can not be written to $d"
 chmod 700 "$f.$$" && mv -f "$f.$$" "$f"; good || fail "the agent arrived damaged, or $d has no room"
 ls -t "$d" | grep "^agent-" | tail -n +4 | while read -r o; do rm -f "$d/$o"; done
 else touch "$f"; fi
@@ -65,7 +66,7 @@ mod tests {
 
     #[test]
     fn the_command_is_one_word_for_the_shell() {
-        let agent = Agent { machine: "x86_64", path: "/x".into(), hash: "ab".into(), content: Arc::new(vec![0; 7]) };
+        let agent = Agent { machine: "x86_64", path: "/x".into(), hash: "ab".into(), content: Arc::new(vec![0; 7]), packed: true };
         for sudo in [Sudo::No, Sudo::WithoutPassword, Sudo::WithPassword] {
             let command = command(std::slice::from_ref(&agent), sudo);
             assert_eq!(command.matches('\'').count(), 2, "no quote may stand inside:\n{command}");
