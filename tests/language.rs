@@ -1,0 +1,97 @@
+//! Ansible's language over real sshd: what a dry run may say, and the order things run in.
+
+mod support;
+
+use serde_json::Value as Json;
+use std::process::Output;
+use support::{Lab, fettle};
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// `name: status` of every task's own report, in order.
+fn statuses(output: &Output) -> Vec<String> {
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .map(|line| serde_json::from_str::<Json>(line).unwrap_or_else(|e| panic!("{e}: {line}")))
+        .filter(|event| event["event"] == "result" && event["report"]["item"].is_null())
+        .map(|event| format!("{}: {}", event["report"]["name"].as_str().unwrap(), event["report"]["status"].as_str().unwrap()))
+        .collect()
+}
+
+#[test]
+fn a_dry_run_sees_its_own_predictions_and_guesses_nothing() {
+    let Some(lab) = Lab::new(1, 0) else { return support::skipped("needs root") };
+    let folder = tempfile::tempdir().unwrap();
+    let playbook = folder.path().join("honest.yml");
+    std::fs::write(
+        &playbook,
+        "- hosts: ais\n  gather_facts: false\n  tasks:\n    - {name: write, copy: {content: \"a\\n\", dest: /root/f}}\n    - {name: look, stat: {path: /root/f}, register: f}\n    - {name: there, assert: {that: f.stat.exists and f.stat.size == 2}}\n    - {name: add, lineinfile: {path: /root/f, line: b}}\n    - {name: same, lineinfile: {path: /root/f, line: b}}\n    - {name: run, command: cat /root/f, register: out}\n    - {name: reads, debug: {msg: x}, when: out.rc == 0}\n    - {name: does not read, debug: {msg: x}, when: out is defined}\n    - {name: really, command: hostname, check_mode: false, register: who}\n    - {name: knows, assert: {that: who.rc == 0}}\n",
+    )
+    .unwrap();
+    let inventory = lab.inventory().display().to_string();
+    let path = playbook.display().to_string();
+    let plan = fettle(["plan", &path, "-i", &inventory, "--json"]);
+    assert_eq!(
+        statuses(&plan),
+        [
+            "write: changed",
+            "look: ok",
+            "there: ok",
+            "add: changed",
+            "same: ok",
+            "run: unknown",
+            "reads: unknown",
+            "does not read: ok",
+            "really: changed",
+            "knows: ok"
+        ],
+        "{}",
+        text(&plan)
+    );
+    assert_eq!(lab.sh("node01", "ls /root/f 2>/dev/null || echo none"), "none");
+    let apply = fettle(["apply", &path, "-i", &inventory, "--json"]);
+    assert!(
+        statuses(&apply).contains(&"reads: ok".to_owned()) && statuses(&apply).contains(&"run: changed".to_owned()),
+        "{}",
+        text(&apply)
+    );
+    assert_eq!(lab.sh("node01", "cat /root/f"), "a\nb");
+}
+
+#[test]
+fn handlers_blocks_includes_batches_and_tags_run_as_in_ansible() {
+    let Some(lab) = Lab::new(2, 0) else { return support::skipped("needs root") };
+    let folder = tempfile::tempdir().unwrap();
+    let playbook = folder.path().join("order.yml");
+    std::fs::write(folder.path().join("more.yml"), "- {name: \"more {{ item }}\", debug: {msg: hi}}\n").unwrap();
+    std::fs::write(
+        &playbook,
+        "- hosts: ais\n  gather_facts: false\n  serial: 1\n  pre_tasks:\n    - {name: before, copy: {content: x, dest: /root/x}, notify: [second, topic]}\n  tasks:\n    - block:\n        - {name: fails, command: /bin/false}\n        - {name: never reached, debug: {msg: no}}\n      rescue:\n        - {name: rescue, debug: {msg: \"{{ ansible_failed_task.name }}\"}}\n      always:\n        - {name: always, debug: {msg: x}}\n    - {include_tasks: more.yml, loop: [1, 2]}\n    - {name: tagged, debug: {msg: x}, tags: only}\n  handlers:\n    - {name: first, debug: {msg: x}, listen: topic}\n    - {name: second, debug: {msg: x}}\n",
+    )
+    .unwrap();
+    let inventory = lab.inventory().display().to_string();
+    let path = playbook.display().to_string();
+    let run = fettle(["apply", &path, "-i", &inventory, "--json"]);
+    assert_eq!(run.status.code(), Some(0), "{}", text(&run));
+    let one = [
+        "before: changed",
+        "first: ok",
+        "second: ok",
+        "fails: failed",
+        "rescue: ok",
+        "always: ok",
+        "include_tasks: ok",
+        "more 1: ok",
+        "include_tasks: ok",
+        "more 2: ok",
+        "tagged: ok",
+    ];
+    let both: Vec<&str> = one.iter().chain(&one).copied().collect();
+    assert_eq!(statuses(&run), both, "{}", text(&run));
+    let tagged = fettle(["apply", &path, "-i", &inventory, "--json", "-t", "only", "-l", "node02"]);
+    assert_eq!(statuses(&tagged), ["tagged: ok"], "{}", text(&tagged));
+    let list = fettle(["plan", &path, "-i", &inventory, "--list-tasks"]);
+    assert!(text(&list).contains("tagged\tTAGS: [only]"), "{}", text(&list));
+}
