@@ -8,6 +8,8 @@
 //! | `lab` | throw-away test hosts on this machine |
 //! | `controller` | one run across many hosts: batches, stops, results |
 //! | `report` | terminal, plain lines, JSON |
+//! | `kube` | a Kubernetes cluster: finding it, applying objects, labels and taints, rollouts, status |
+//! | `cluster` | the cluster spec, and the Kubernetes objects it becomes |
 //! | `transport` | SSH, local; privilege; putting the agent in place |
 //! | `playbook` | YAML to typed plays: roles, includes, tags, checks before any host is touched |
 //! | `inventory` | hosts, groups, variables, patterns (INI, YAML) |
@@ -20,8 +22,8 @@
 //! | `yaml` | a YAML tree that knows where everything stands |
 //! | `diag` | places in files, and errors that name them |
 //!
-//! `cli`, `lab`, `controller`, `report`, `transport`, `playbook` and `inventory` are the controller's; the agent
-//! is built without them (feature `controller` off), so it links no SSH, no TLS and no command line.
+//! `cli`, `lab`, `controller`, `report`, `kube`, `cluster`, `transport`, `playbook` and `inventory` are the
+//! controller's; the agent is built without them (feature `controller` off), so it links no SSH, no TLS and no command line.
 
 // Only `host` touches a host (clippy.toml names the methods); tests may.
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
@@ -30,9 +32,13 @@
 #[allow(clippy::disallowed_methods, reason = "writes what the operator asks for on their own machine")]
 pub mod cli;
 #[cfg(feature = "controller")]
+pub mod cluster;
+#[cfg(feature = "controller")]
 pub mod controller;
 #[cfg(feature = "controller")]
 pub mod inventory;
+#[cfg(feature = "controller")]
+pub mod kube;
 #[cfg(feature = "controller")]
 pub mod lab;
 #[cfg(feature = "controller")]

@@ -10,6 +10,8 @@ const ROOMS: &[&str] = &[
     "lab",
     "controller",
     "report",
+    "kube",
+    "cluster",
     "transport",
     "playbook",
     "inventory",

@@ -1,0 +1,1 @@
+//! A Kubernetes cluster: finding it, applying objects, labels and taints, rollouts, status.
