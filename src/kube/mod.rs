@@ -1,1 +1,21 @@
 //! A Kubernetes cluster: finding it, applying objects, labels and taints, rollouts, status.
+//!
+//! Objects travel as JSON; what is asked of the API server is in `server`, how it is found in `config`.
+
+mod apply;
+mod compare;
+mod config;
+mod error;
+mod kinds;
+mod labels;
+mod server;
+mod taints;
+
+pub use apply::{Applied, MANAGER, Options, Outcome, apply};
+pub use compare::{covers, difference};
+pub use config::{Access, connect};
+pub use error::{Cause, KubeError};
+pub use kinds::{KINDS, Kind, kind};
+pub use labels::{LabelChange, LabelPlan, plan_labels, set_labels};
+pub use server::{Patch, Server};
+pub use taints::{Taint, TaintChange, plan_taints, set_taints};
