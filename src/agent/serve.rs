@@ -121,9 +121,7 @@ fn talk(session: &mut Session<'_>) -> Exit {
             Some(ToAgent::Facts { subset }) => session.wire.send(&ToController::Facts(crate::host::facts::gather(session.real, &subset))),
             Some(ToAgent::Journal { run }) => {
                 let answer = match journal::read(&journal::folder(), run.as_deref()) {
-                    Ok(entries) => ToController::Journal(JournalEntries {
-                        entries: entries.iter().filter_map(|e| serde_json::to_value(e).ok()).collect(),
-                    }),
+                    Ok(entries) => ToController::Journal(JournalEntries { entries }),
                     Err(e) => ToController::Fatal(format!("the journal can't be read: {e}")),
                 };
                 session.wire.send(&answer);

@@ -273,8 +273,8 @@ mod tests {
         assert!(applied.error().unwrap().message.contains("does not exist"));
         assert_eq!(steps, ["begin 0", "end 0 true", "begin 1", "end 1 true", "begin 2", "end 2 true", "begin 3", "end 3 false"]);
         let entries = journal::read(&folder.path().join("journal"), None).unwrap();
-        let undo: Vec<_> =
-            entries.iter().filter_map(|e| if let Entry::ChangeBegin { undo, .. } = e { undo.clone().ok() } else { None }).collect();
+        let entries = entries.into_iter().map(|e| serde_json::from_value(e).unwrap());
+        let undo: Vec<_> = entries.filter_map(|e| if let Entry::ChangeBegin { undo, .. } = e { undo.ok() } else { None }).collect();
         assert_eq!(undo.len(), 4, "kept before anybody knows that the last one fails");
         for change in undo.iter().rev().flatten() {
             change.perform().unwrap();

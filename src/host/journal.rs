@@ -10,6 +10,7 @@ use super::identity::{User, as_started};
 use super::real::words;
 use super::{Change, ChangeError, RealHost, clock};
 use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -260,38 +261,37 @@ fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// One file's entries. A last line that a crash tore is left out.
-fn read_file(path: &Path) -> Result<Vec<Entry>, String> {
+/// One file's entries, each an [`Entry`] as JSON. A last line that a crash tore is left out.
+///
+/// They stay JSON: who reads a journal wants times and words of it, and a reader for every change there is makes the
+/// agent a good deal larger.
+fn read_file(path: &Path) -> Result<Vec<Json>, String> {
     let bytes = std::fs::read(path).map_err(|e| format!("the journal {} can't be read: {}", path.display(), words(&e)))?;
     let lines: Vec<&[u8]> = bytes.split(|b| *b == b'\n').filter(|l| !l.is_empty()).collect();
     let mut entries = vec![];
     for (i, line) in lines.iter().enumerate() {
-        match serde_json::from_slice(line) {
-            Ok(entry) => entries.push(entry),
-            Err(_) if i + 1 == lines.len() => {}
-            Err(e) => return Err(format!("line {} of the journal {} can't be read: {e}", i + 1, path.display())),
-        }
+        let why = match serde_json::from_slice::<Json>(line) {
+            Ok(entry) if entry["event"].is_string() && entry["run"].is_string() => {
+                entries.push(entry);
+                continue;
+            }
+            Ok(_) => "it is no entry of a journal".to_owned(),
+            Err(_) if i + 1 == lines.len() => continue,
+            Err(e) => e.to_string(),
+        };
+        return Err(format!("line {} of the journal {} can't be read: {why}", i + 1, path.display()));
     }
     Ok(entries)
 }
 
-/// All entries in `folder`, oldest first; only `run`'s where one is named. No journal: no entries.
-pub fn read(folder: &Path, run: Option<&str>) -> Result<Vec<Entry>, String> {
+/// All entries in `folder`, oldest first, each an [`Entry`] as JSON; only `run`'s where one is named. No journal: no entries.
+pub fn read(folder: &Path, run: Option<&str>) -> Result<Vec<Json>, String> {
     let files = files(folder).map_err(|e| format!("the journal in {} can't be read: {}", folder.display(), words(&e)))?;
     let mut entries = vec![];
     for file in files {
-        entries.extend(read_file(&file)?.into_iter().filter(|e| run.is_none_or(|run| e.run() == run)));
+        entries.extend(read_file(&file)?.into_iter().filter(|e| run.is_none_or(|run| e["run"] == run)));
     }
     Ok(entries)
-}
-
-impl Entry {
-    /// The run it belongs to.
-    pub fn run(&self) -> &str {
-        match self {
-            Self::RunBegin { run, .. } | Self::ChangeBegin { run, .. } | Self::ChangeEnd { run, .. } | Self::RunEnd { run, .. } => run,
-        }
-    }
 }
 
 /// A run that did not come to its end.
@@ -335,15 +335,23 @@ pub fn unfinished(folder: &Path) -> Result<Option<Unfinished>, String> {
     let mut found = Unfinished::default();
     let mut open: Vec<(u64, String)> = vec![];
     for entry in read_file(newest)? {
-        match entry {
-            Entry::RunBegin { at, run, by, purpose, .. } => found = Unfinished { run, by, purpose, since: at, ..Unfinished::default() },
-            Entry::ChangeBegin { seq, summary, .. } => open.push((seq, summary)),
-            Entry::ChangeEnd { seq, error, .. } => {
-                open.retain(|(s, _)| *s != seq);
-                found.done += usize::from(error.is_none());
+        let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
+        let seq = entry["seq"].as_u64().unwrap_or_default();
+        match text("event").as_str() {
+            "run_begin" => {
+                found =
+                    Unfinished { run: text("run"), by: text("by"), purpose: text("purpose"), since: text("at"), ..Unfinished::default() }
             }
-            Entry::RunEnd { how: How::Stopped(why), .. } => found.why = Some(why),
-            Entry::RunEnd { .. } => return Ok(None),
+            "change_begin" => open.push((seq, text("summary"))),
+            "change_end" => {
+                open.retain(|(s, _)| *s != seq);
+                found.done += usize::from(entry["error"].is_null());
+            }
+            "run_end" => match entry["how"]["stopped"].as_str() {
+                Some(why) => found.why = Some(why.to_owned()),
+                None => return Ok(None),
+            },
+            _ => {}
         }
     }
     found.open = open.into_iter().map(|(_, summary)| summary).collect();
@@ -378,11 +386,12 @@ mod tests {
         journal.end(seq, None).unwrap();
         journal.finish(How::Stopped("the connection was lost".into())).unwrap();
         assert!(unfinished(&folder).unwrap().unwrap().to_string().contains("the connection was lost; 1 change made"));
-        let entries = read(&folder, Some("r1")).unwrap();
+        let lines = read(&folder, Some("r1")).unwrap();
+        let entries: Vec<Entry> = lines.iter().map(|line| serde_json::from_value(line.clone()).unwrap()).collect();
         assert!(
             matches!(&entries[..], [Entry::RunBegin { by, .. }, Entry::ChangeBegin { seq: 1, undo: Ok(_), .. }, Entry::ChangeEnd { error: None, .. }, Entry::RunEnd { .. }] if by == "ann@desk")
         );
-        assert_eq!(serde_json::to_value(&entries[1]).unwrap()["event"], "change_begin");
+        assert_eq!(lines[1]["event"], "change_begin");
         assert!(read(&folder, Some("other")).unwrap().is_empty());
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&folder), mode(&files(&folder).unwrap()[0])), (0o700, 0o600));
@@ -413,6 +422,8 @@ mod tests {
         }
         std::fs::write(&file, b"{broken\n{}\n").unwrap();
         assert!(read(folder.path(), None).unwrap_err().contains("line 1 of the journal"));
+        std::fs::write(&file, b"{}\n").unwrap();
+        assert!(read(folder.path(), None).unwrap_err().ends_with("it is no entry of a journal"));
     }
 
     #[test]

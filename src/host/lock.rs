@@ -101,11 +101,16 @@ pub fn acquire_at(path: &Path, exclusive: bool, me: &Holder) -> Result<Lock, Loc
             Ok(Lock { _file: file })
         }
         Err((mut file, Errno::EWOULDBLOCK)) => {
-            let mut text = String::new();
-            let read = (&mut file).take(1 << 16).read_to_string(&mut text);
+            let mut text = vec![];
+            let read = (&mut file).take(1 << 16).read_to_end(&mut text);
             let unknown =
                 || Holder { by: "somebody".into(), purpose: "unknown".into(), since: "an unknown time".into(), run: String::new(), pid: 0 };
-            Err(LockError::Held(read.ok().and_then(|_| serde_json::from_str(&text).ok()).unwrap_or_else(unknown)))
+            Err(LockError::Held(
+                read.ok()
+                    .and_then(|_| serde_json::from_slice(&text).ok())
+                    .and_then(|tree| serde_json::from_value(tree).ok())
+                    .unwrap_or_else(unknown),
+            ))
         }
         Err((_, e)) => Err(failed(&e.into())),
     }

@@ -45,11 +45,14 @@ pub struct Arg {
     pub kind: Kind,
     /// Must be given.
     pub required: bool,
-    /// Its value when not given, in words for the documentation; planners apply it themselves.
+    /// Its value when not given, in words for the documentation (the agent has none); planners apply it themselves.
     pub default: Option<&'static str>,
-    /// One sentence.
+    /// One sentence; empty in the agent.
     pub doc: &'static str,
 }
+
+/// Only the controller documents modules: these texts would be a good part of the agent.
+const DOCUMENTED: bool = cfg!(feature = "controller");
 
 /// What an argument holds. Values are coerced as Ansible does (`"yes"` is a boolean, `5` is text where text is wanted).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +84,7 @@ pub enum Kind {
 impl Arg {
     /// An optional argument without default.
     pub const fn new(name: &'static str, kind: Kind, doc: &'static str) -> Self {
-        Self { name, aliases: &[], kind, required: false, default: None, doc }
+        Self { name, aliases: &[], kind, required: false, default: None, doc: if DOCUMENTED { doc } else { "" } }
     }
 
     /// It must be given.
@@ -98,7 +101,7 @@ impl Arg {
 
     /// Its default, for the documentation.
     pub const fn default(mut self, default: &'static str) -> Self {
-        self.default = Some(default);
+        self.default = if DOCUMENTED { Some(default) } else { None };
         self
     }
 

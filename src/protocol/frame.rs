@@ -58,7 +58,12 @@ pub fn read_frame<T: DeserializeOwned>(from: &mut impl Read) -> Result<T, FrameE
     }
     let mut bytes = vec![0u8; length as usize];
     from.read_exact(&mut bytes)?;
-    Ok(serde_json::from_slice(&bytes)?)
+    parse(&bytes)
+}
+
+/// A frame's content. By way of a tree: the messages' types are then read from one thing only, which keeps the agent small.
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FrameError> {
+    Ok(serde_json::from_value(serde_json::from_slice(bytes)?)?)
 }
 
 /// Takes one whole message off the front of `buffer`, for readers that cannot wait.
@@ -72,7 +77,7 @@ pub fn decode<T: DeserializeOwned>(buffer: &mut Vec<u8>) -> Result<Option<T>, Fr
     if buffer.len() < end {
         return Ok(None);
     }
-    let message = serde_json::from_slice(&buffer[4..end])?;
+    let message = parse(&buffer[4..end])?;
     buffer.drain(..end);
     Ok(Some(message))
 }

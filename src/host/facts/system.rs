@@ -194,7 +194,7 @@ fn local(view: &dyn View) -> Json {
             continue;
         }
         let Ok(text) = view.read_text(&path) else { continue };
-        let value = serde_json::from_str(&text).unwrap_or_else(|_| ini(&text));
+        let value = serde_json::from_slice(text.as_bytes()).unwrap_or_else(|_| ini(&text));
         all.insert(stem.to_owned(), value);
     }
     Json::Object(all)

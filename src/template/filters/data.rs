@@ -32,7 +32,7 @@ pub const FILTERS: &[(&str, DataFilter)] = &[
         let sorted = c.arg(1, "sort_keys").is_none_or(truthy);
         Ok(Json::String(python_json(&if sorted { sort(c.value()) } else { c.value().clone() }, Some(indent))))
     }),
-    ("from_json", |c| serde_json::from_str(text(c)?).map_err(|e| format!("not valid JSON: {e}"))),
+    ("from_json", |c| serde_json::from_slice(text(c)?.as_bytes()).map_err(|e| format!("not valid JSON: {e}"))),
     ("to_yaml", |c| {
         Ok(Json::String(yaml::to_text_with(
             c.value(),
