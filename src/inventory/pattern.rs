@@ -2,6 +2,7 @@
 
 use super::{Inventory, LOCALHOST};
 use crate::diag::{Diagnostic, Loc};
+use crate::template::{Flags, Pattern};
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -117,12 +118,12 @@ impl Inventory {
         let regex = match pattern.strip_prefix('~') {
             None => None,
             Some(regex) => Some(
-                fancy_regex::Regex::new(&format!("^(?:{regex})"))
+                Pattern::new(regex, Flags::default())
                     .map_err(|e| Diagnostic::bare(format!("the pattern `{pattern}` is not a regular expression: {e}")))?,
             ),
         };
         let matches = |name: &str| match &regex {
-            Some(regex) => regex.is_match(name).unwrap_or(false),
+            Some(regex) => regex.match_start(name).is_ok_and(|found| found.is_some()),
             None => glob(pattern, name),
         };
         let mut found: Vec<String> = vec![];

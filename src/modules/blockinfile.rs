@@ -5,7 +5,7 @@ use super::draft::{Draft, fields};
 use super::file::make_directories;
 use super::{Arg, Args, Context, FreeForm, Kind, Module, Plan, PlanError, paths};
 use crate::host::{FileKind, View};
-use crate::template::regex;
+use crate::template::{Flags, regex};
 use serde_json::json;
 
 /// The module's description.
@@ -115,7 +115,7 @@ fn place(args: &Args, lines: &[String]) -> Result<usize, PlanError> {
         (Some(pattern), None) => ("insertafter", pattern),
         (None, Some(pattern)) => ("insertbefore", pattern),
     };
-    let pattern = regex::compile(pattern, false, false, false).map_err(|e| PlanError::failed(format!("`{name}`: {e}")))?;
+    let pattern = regex::compile(pattern, Flags::default()).map_err(|e| PlanError::failed(format!("`{name}`: {e}")))?;
     let mut found = None;
     for (i, line) in lines.iter().enumerate() {
         if pattern.is_match(bare(line)).map_err(|e| PlanError::failed(format!("matching failed: {e}")))? {

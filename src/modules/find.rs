@@ -3,8 +3,7 @@
 use super::draft::fields;
 use super::{Arg, Args, Context, FreeForm, Kind, Module, Plan, PlanError, attributes, checksum, paths, stat};
 use crate::host::{FileKind, Stat};
-use crate::template::regex;
-use fancy_regex::Regex;
+use crate::template::{Flags, Pattern, TooCostly, regex};
 use serde_json::{Map, Value as Json, json};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -48,7 +47,7 @@ pub const MODULE: Module = Module {
 /// What names must match.
 enum Names {
     Shell(Vec<String>),
-    Regex(Vec<Regex>),
+    Regex(Vec<Pattern>),
 }
 
 impl Names {
@@ -57,7 +56,7 @@ impl Names {
         if !args.bool("use_regex").unwrap_or(false) {
             return Ok(Some(Self::Shell(patterns)));
         }
-        let compile = |p: &String| regex::compile(p, false, false, true).map_err(|e| PlanError::failed(format!("`{name}`: {e}")));
+        let compile = |p: &String| regex::compile(p, Flags::default()).map_err(|e| PlanError::failed(format!("`{name}`: {e}")));
         Ok(Some(Self::Regex(patterns.iter().map(compile).collect::<Result<_, _>>()?)))
     }
 
@@ -66,7 +65,7 @@ impl Names {
             Self::Shell(patterns) => Ok(patterns.iter().any(|p| paths::matches(p, name))),
             Self::Regex(patterns) => {
                 for pattern in patterns {
-                    if pattern.is_match(name).map_err(failed)? {
+                    if pattern.match_start(name).map_err(failed)?.is_some() {
                         return Ok(true);
                     }
                 }
@@ -76,7 +75,7 @@ impl Names {
     }
 }
 
-fn failed(e: fancy_regex::Error) -> PlanError {
+fn failed(e: TooCostly) -> PlanError {
     PlanError::failed(format!("matching failed: {e}"))
 }
 
@@ -98,7 +97,7 @@ struct Search<'c, 'a> {
     context: &'a Context<'c>,
     patterns: Option<Names>,
     excludes: Option<Names>,
-    contains: Option<Regex>,
+    contains: Option<Pattern>,
     age: Option<(bool, f64)>,
     size: Option<(bool, f64)>,
     mode: Option<u32>,
@@ -113,9 +112,8 @@ struct Search<'c, 'a> {
 fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
     const TIMES: &[(char, f64)] = &[('s', 1.0), ('m', 60.0), ('h', 3600.0), ('d', 86_400.0), ('w', 604_800.0)];
     const SIZES: &[(char, f64)] = &[('b', 1.0), ('k', 1024.0), ('m', 1_048_576.0), ('g', 1_073_741_824.0), ('t', 1_099_511_627_776.0)];
-    let whole = args.bool("read_whole_file").unwrap_or(false);
     let contains = args.str("contains").map(|text| {
-        let pattern = regex::compile(text, false, false, !whole);
+        let pattern = regex::compile(text, Flags::default());
         pattern.map_err(|e| PlanError::failed(format!("`contains`: {e}")))
     });
     let mode = args.str("mode").map(|m| attributes::apply_mode(m, 0, false, 0).map_err(PlanError::failed)).transpose()?;
@@ -234,7 +232,7 @@ impl Search<'_, '_> {
             return pattern.is_match(text.as_ref()).map_err(failed);
         }
         for line in text.lines() {
-            if pattern.is_match(line).map_err(failed)? {
+            if pattern.match_start(line).map_err(failed)?.is_some() {
                 return Ok(true);
             }
         }

@@ -4,7 +4,7 @@ use super::attributes::refuse;
 use super::draft::fields;
 use super::set_fact::is_name;
 use super::{Arg, Args, Context, Effect, FreeForm, Kind, Module, Plan, PlanError};
-use crate::template::regex;
+use crate::template::{Flags, Pattern, regex};
 use crate::yaml::{self, Mapping, Node, Value};
 use serde_json::{Map, Value as Json, json};
 
@@ -78,13 +78,12 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
 fn names(args: &Args, context: &Context<'_>, dir: &str) -> Result<Vec<String>, PlanError> {
     let all = context.files.list(dir, "vars")?.ok_or_else(|| PlanError::failed(format!("`dir: {dir}` is no folder")))?;
     let depth = usize::try_from(args.int("depth").unwrap_or(0)).map_err(|_| PlanError::failed("`depth` must not be negative"))?;
-    let compile =
-        |name: &str, text: &str| regex::compile(text, false, false, false).map_err(|e| PlanError::failed(format!("`{name}`: {e}")));
+    let compile = |name: &str, text: &str| regex::compile(text, Flags::default()).map_err(|e| PlanError::failed(format!("`{name}`: {e}")));
     let matching = args.str("files_matching").map(|text| compile("files_matching", text)).transpose()?;
     let ignored = args.str_list("ignore_files").unwrap_or_default();
     let ignored = ignored.iter().map(|text| compile("ignore_files", &format!("{text}$"))).collect::<Result<Vec<_>, _>>()?;
     let extensions = args.str_list("extensions").unwrap_or_else(|| ["json", "yaml", "yml"].map(str::to_owned).to_vec());
-    let matches = |pattern: &fancy_regex::Regex, name: &str| {
+    let matches = |pattern: &Pattern, name: &str| {
         pattern.is_match(name).map_err(|e| PlanError::failed(format!("matching the name {name} failed: {e}")))
     };
     let mut files = vec![];

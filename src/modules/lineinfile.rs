@@ -5,7 +5,7 @@ use super::draft::{Draft, fields};
 use super::file::make_directories;
 use super::{Arg, Args, Context, FreeForm, Kind, Module, Plan, PlanError, paths};
 use crate::host::{FileKind, View};
-use crate::template::regex;
+use crate::template::{Flags, Pattern, TooCostly, regex};
 use serde_json::json;
 
 /// The module's description.
@@ -86,13 +86,13 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
 enum Place {
     Start,
     End,
-    After(fancy_regex::Regex),
-    Before(fancy_regex::Regex),
+    After(Pattern),
+    Before(Pattern),
 }
 
 /// Which lines are meant.
 enum Which {
-    Pattern(Box<fancy_regex::Regex>),
+    Pattern(Box<Pattern>),
     Text(String),
     /// Those equal to the line given.
     Equal(Option<String>),
@@ -107,11 +107,11 @@ struct Edit {
     first: bool,
 }
 
-fn compile(name: &str, pattern: &str) -> Result<fancy_regex::Regex, PlanError> {
-    regex::compile(pattern, false, false, false).map_err(|e| PlanError::failed(format!("`{name}`: {e}")))
+fn compile(name: &str, pattern: &str) -> Result<Pattern, PlanError> {
+    regex::compile(pattern, Flags::default()).map_err(|e| PlanError::failed(format!("`{name}`: {e}")))
 }
 
-fn failed(e: fancy_regex::Error) -> PlanError {
+fn failed(e: TooCostly) -> PlanError {
     PlanError::failed(format!("matching failed: {e}"))
 }
 
@@ -187,7 +187,7 @@ impl Edit {
             let old = lines.get(i).copied().unwrap_or_default();
             let mut new = line.to_owned();
             if let (true, Some(_), Which::Pattern(pattern)) = (self.backrefs, matched, &self.which)
-                && let Some(found) = pattern.captures(bare(old)).map_err(failed)?
+                && let Some(found) = pattern.search(bare(old)).map_err(failed)?
             {
                 new = regex::expand(line, &found);
             }

@@ -4,8 +4,7 @@ use super::attributes::{Put, Wanted, describe, put, refuse, with_attributes};
 use super::draft::{Draft, fields};
 use super::{Arg, Args, Context, FreeForm, Kind, Module, Plan, PlanError, paths};
 use crate::host::{FileKind, View};
-use crate::template::regex;
-use fancy_regex::{Captures, Regex};
+use crate::template::{Flags, Pattern, TooCostly, regex};
 use serde_json::json;
 use std::ops::Range;
 use std::path::Path;
@@ -43,10 +42,9 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
     let (after, msg) = match section(args, &before)? {
         None => (before.clone(), "`after` and `before` match nothing in the file".to_owned()),
         Some(range) => {
-            let pattern = compile("regexp", args.required("regexp")?, "(?m)")?;
+            let pattern = compile("regexp", args.required("regexp")?, Flags { multiline: true, ..Flags::default() })?;
             let text = before.get(range.clone()).unwrap_or_default();
-            let count = pattern.find_iter(text).count();
-            let new = pattern.try_replacen(text, 0, |found: &Captures<'_, str>| regex::expand(with, found)).map_err(failed)?;
+            let (new, count) = pattern.replace(text, 0, |found| regex::expand(with, found)).map_err(failed)?;
             let head = before.get(..range.start).unwrap_or_default();
             let tail = before.get(range.end..).unwrap_or_default();
             (format!("{head}{new}{tail}"), if count == 0 { String::new() } else { format!("{count} replacements made") })
@@ -70,20 +68,21 @@ fn existing(draft: &Draft<'_>, path: &Path) -> Result<String, PlanError> {
     }
 }
 
-fn failed(e: fancy_regex::Error) -> PlanError {
+fn failed(e: TooCostly) -> PlanError {
     PlanError::failed(format!("matching failed: {e}"))
 }
 
-fn compile(name: &str, pattern: &str, flags: &str) -> Result<Regex, PlanError> {
-    regex::compile(&format!("{flags}{pattern}"), false, false, false).map_err(|e| PlanError::failed(format!("`{name}`: {e}")))
+fn compile(name: &str, pattern: &str, flags: Flags) -> Result<Pattern, PlanError> {
+    regex::compile(pattern, flags).map_err(|e| PlanError::failed(format!("`{name}`: {e}")))
 }
 
 /// Where replacing happens; `None`: the marks are not there.
 fn section(args: &Args, text: &str) -> Result<Option<Range<usize>>, PlanError> {
     let find = |name: &str, from: usize| -> Result<Option<Option<Range<usize>>>, PlanError> {
         let Some(pattern) = args.str(name).filter(|p| !p.is_empty()) else { return Ok(None) };
-        let found = compile(name, pattern, "(?s)")?.find_from_pos(text, from).map_err(failed)?;
-        Ok(Some(found.map(|m| m.start()..m.end())))
+        let pattern = compile(name, pattern, Flags { dotall: true, ..Flags::default() })?;
+        let found = pattern.search_from(text, from).map_err(failed)?;
+        Ok(Some(found.and_then(|f| f.range(0))))
     };
     let start = match find("after", 0)? {
         None => 0,

@@ -2,7 +2,7 @@
 
 use super::text::python;
 use super::{Call, DataFilter};
-use fancy_regex::{Captures, Regex};
+use crate::template::pattern::{Flags, Found, Pattern};
 use minijinja::value::Kwargs;
 use minijinja::{Error, ErrorKind};
 use serde_json::{Value as Json, json};
@@ -24,38 +24,8 @@ pub enum Anchor {
 }
 
 /// Compiles a pattern as Python writes it.
-pub fn compile(pattern: &str, ignorecase: bool, multiline: bool, start: bool) -> Result<Regex, String> {
-    let mut flags = String::new();
-    if ignorecase {
-        flags.push('i');
-    }
-    if multiline {
-        flags.push('m');
-    }
-    // Python's names of groups and its end-of-text differ from the engine's.
-    let body = pattern.replace("(?P=", "\\k<PY>").replace("\\Z", "\\z");
-    let body = if body.contains("\\k<PY>") { group_references(&body) } else { body };
-    let flags = if flags.is_empty() { String::new() } else { format!("(?{flags})") };
-    let full = if start { format!("{flags}\\A(?:{body})") } else { format!("{flags}{body}") };
-    Regex::new(&full).map_err(|e| format!("`{pattern}` is not a regular expression: {e}"))
-}
-
-/// `(?P=name)` as `\k<name>`.
-fn group_references(body: &str) -> String {
-    let mut out = String::new();
-    let mut rest = body;
-    while let Some((before, after)) = rest.split_once("\\k<PY>") {
-        out.push_str(before);
-        match after.split_once(')') {
-            Some((name, tail)) => {
-                out.push_str(&format!("\\k<{name}>"));
-                rest = tail;
-            }
-            None => rest = after,
-        }
-    }
-    out.push_str(rest);
-    out
+pub fn compile(pattern: &str, flags: Flags) -> Result<Pattern, String> {
+    Pattern::new(pattern, flags).map_err(|e| format!("`{pattern}` is not a regular expression: {e}"))
 }
 
 /// The tests `match`, `search`, `regex`.
@@ -69,21 +39,27 @@ pub fn test(text: &str, pattern: &str, anchor: Anchor, options: &Kwargs) -> Resu
         _ => anchor,
     };
     let failed = |e: String| Error::new(ErrorKind::InvalidOperation, e);
-    let regex = compile(pattern, ignorecase, multiline, anchor == Anchor::Start).map_err(failed)?;
-    regex.is_match(text).map_err(|e| failed(e.to_string()))
+    let regex = compile(pattern, Flags { ignorecase, multiline, ..Flags::default() }).map_err(failed)?;
+    let found = if anchor == Anchor::Start { regex.match_start(text) } else { regex.search(text) };
+    Ok(found.map_err(|e| failed(e.to_string()))?.is_some())
 }
 
 fn pattern<'c>(c: &'c Call, name: &str) -> Result<&'c str, String> {
     c.str(0, name).ok_or_else(|| "a pattern is needed".into())
 }
 
+/// The filters' flags, by the places of their arguments.
+fn flags(c: &Call, ignorecase: usize, multiline: usize) -> Flags {
+    Flags { ignorecase: c.flag(ignorecase, "ignorecase"), multiline: c.flag(multiline, "multiline"), ..Flags::default() }
+}
+
 fn search(c: &Call) -> Result<Json, String> {
-    let regex = compile(pattern(c, "regex")?, c.flag(usize::MAX - 1, "ignorecase"), c.flag(usize::MAX - 1, "multiline"), false)?;
+    let regex = compile(pattern(c, "regex")?, flags(c, usize::MAX - 1, usize::MAX - 1))?;
     let text = python(c.value());
     let groups: Vec<String> = c.rest().iter().skip(1).map(python).collect();
-    let Some(found) = regex.captures(&text).map_err(|e| e.to_string())? else { return Ok(Json::Null) };
+    let Some(found) = regex.search(&text).map_err(|e| e.to_string())? else { return Ok(Json::Null) };
     if groups.is_empty() {
-        return Ok(json!(found.get(0).map_or("", |m| m.as_str())));
+        return Ok(json!(found.get(0).unwrap_or_default()));
     }
     let mut out = vec![];
     for group in groups {
@@ -95,18 +71,17 @@ fn search(c: &Call) -> Result<Json, String> {
             (None, Some(number)) => found.get(number),
             _ => return Err(format!("`{group}` names no group: write \\\\1 or \\\\g<name>")),
         };
-        out.push(value.map_or(Json::Null, |m| json!(m.as_str())));
+        out.push(value.map_or(Json::Null, |m| json!(m)));
     }
     Ok(Json::Array(out))
 }
 
 fn findall(c: &Call) -> Result<Json, String> {
-    let regex = compile(pattern(c, "regex")?, c.flag(2, "ignorecase"), c.flag(1, "multiline"), false)?;
+    let regex = compile(pattern(c, "regex")?, flags(c, 2, 1))?;
     let text = python(c.value());
     let mut out = vec![];
-    for found in regex.captures_iter(&text) {
-        let found = found.map_err(|e| e.to_string())?;
-        let part = |i: usize| found.get(i).map_or("", |m| m.as_str());
+    for found in regex.find_all(&text).map_err(|e| e.to_string())? {
+        let part = |i: usize| found.get(i).unwrap_or_default();
         out.push(match found.len() {
             1 => json!(part(0)),
             2 => json!(part(1)),
@@ -117,16 +92,16 @@ fn findall(c: &Call) -> Result<Json, String> {
 }
 
 fn replace(c: &Call) -> Result<Json, String> {
-    let regex = compile(pattern(c, "pattern")?, c.flag(2, "ignorecase"), c.flag(3, "multiline"), false)?;
+    let regex = compile(pattern(c, "pattern")?, flags(c, 2, 3))?;
     let with = c.str(1, "replacement").unwrap_or("").to_owned();
     let count = c.arg(usize::MAX - 1, "count").and_then(Json::as_u64).and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
     let text = python(c.value());
-    let out = regex.try_replacen(&text, count, |found: &Captures<'_, str>| expand(&with, found)).map_err(|e| e.to_string())?;
+    let (out, _) = regex.replace(&text, count, |found| expand(&with, found)).map_err(|e| e.to_string())?;
     Ok(json!(out))
 }
 
 /// A replacement as Python reads it: `\1`, `\g<1>`, `\g<name>`, `\\`, `\n`, `\t`.
-pub fn expand(with: &str, found: &Captures<'_, str>) -> String {
+pub fn expand(with: &str, found: &Found<'_, '_>) -> String {
     let mut out = String::new();
     let mut chars = with.chars().peekable();
     while let Some(c) = chars.next() {
@@ -141,13 +116,13 @@ pub fn expand(with: &str, found: &Captures<'_, str>) -> String {
                     number.push(next);
                     chars.next();
                 }
-                out.push_str(number.parse().ok().and_then(|n| found.get(n)).map_or("", |m| m.as_str()));
+                out.push_str(number.parse().ok().and_then(|n| found.get(n)).unwrap_or_default());
             }
             Some('g') if chars.peek() == Some(&'<') => {
                 chars.next();
                 let name: String = chars.by_ref().take_while(|c| *c != '>').collect();
                 let group = name.parse::<usize>().ok().and_then(|n| found.get(n)).or_else(|| found.name(&name));
-                out.push_str(group.map_or("", |m| m.as_str()));
+                out.push_str(group.unwrap_or_default());
             }
             Some('n') => out.push('\n'),
             Some('t') => out.push('\t'),
