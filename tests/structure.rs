@@ -1,5 +1,7 @@
 //! The house's own rules, kept by tests: imports run one way, the agent links no network code, rooms stay small.
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -94,6 +96,25 @@ fn the_agent_links_no_network_code() {
         assert!(!tree.lines().any(|l| l.split(' ').next() == Some(forbidden)), "the agent's library depends on {forbidden}:\n{tree}");
     }
     assert!(tree.contains("minijinja"), "the list of dependencies looks wrong:\n{tree}");
+}
+
+#[test]
+fn the_agent_is_under_three_megabytes() {
+    const LIMIT: u64 = 3_000_000;
+    let agents = support::agents();
+    assert!(!agents.is_empty());
+    for agent in agents {
+        let size = std::fs::metadata(&agent).unwrap().len();
+        assert!(size < LIMIT, "{} has {size} bytes", agent.display());
+    }
+}
+
+#[test]
+fn building_fails_where_the_agent_is_too_large() {
+    support::agents();
+    let output = support::build_command().env("FETTLE_AGENT_LIMIT", "1000").output().unwrap();
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && words.contains(" bytes, and must have fewer than 1000."), "{words}");
 }
 
 #[test]

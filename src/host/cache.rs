@@ -59,7 +59,7 @@ impl Cache {
     fn trim(&self) {
         let Some(entries) = self.folder.as_ref().and_then(|f| std::fs::read_dir(f).ok()) else { return };
         let mut files: Vec<_> = entries.flatten().filter_map(|e| e.metadata().ok().map(|m| (m.mtime(), m.len(), e.path()))).collect();
-        files.sort();
+        files.sort_unstable();
         let mut total: u64 = files.iter().map(|(_, size, _)| size).sum();
         for (_, size, path) in files {
             if total <= KEEP_BYTES {

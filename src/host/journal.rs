@@ -257,7 +257,7 @@ fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
         Err(e) => return Err(e),
     }
-    files.sort();
+    files.sort_unstable();
     Ok(files)
 }
 

@@ -95,7 +95,7 @@ impl View for RealHost {
                 .map_err(|name| ViewError::Failed(format!("{} holds a name that is not UTF-8: {}", path.display(), name.display())))?;
             names.push(name);
         }
-        names.sort();
+        names.sort_unstable();
         Ok(names)
     }
 
@@ -216,7 +216,7 @@ pub(crate) fn xattrs_of(path: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
             Err(e) => return Err(e),
         }
     }
-    all.sort();
+    all.sort_unstable();
     Ok(all)
 }
 

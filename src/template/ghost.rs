@@ -91,7 +91,7 @@ pub fn watch<R>(evaluate: impl FnOnce() -> R) -> (R, Option<Absence>) {
     let outer = SEEN.take();
     let result = evaluate();
     let seen = SEEN.replace(outer);
-    let mut left: Vec<&Arc<Ghost>> = seen.iter().filter(|g| !g.accounted.load(Ordering::Relaxed)).collect();
-    left.sort_by_key(|g| matches!(g.absence, Absence::Undefined(_)));
-    (result, left.first().map(|g| g.absence.clone()))
+    let left = seen.iter().filter(|g| !g.accounted.load(Ordering::Relaxed));
+    let first = left.min_by_key(|g| matches!(g.absence, Absence::Undefined(_)));
+    (result, first.map(|g| g.absence.clone()))
 }

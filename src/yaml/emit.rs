@@ -157,7 +157,7 @@ impl Emitter {
     fn entries<'m>(&self, map: &'m Map<String, Json>) -> Vec<(&'m String, &'m Json)> {
         let mut entries: Vec<_> = map.iter().collect();
         if self.sort {
-            entries.sort_by(|a, b| a.0.cmp(b.0));
+            entries.sort_unstable_by(|a, b| a.0.cmp(b.0));
         }
         entries
     }

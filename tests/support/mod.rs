@@ -128,14 +128,28 @@ fn build_agent() {
     if std::env::var_os("FETTLE_AGENT_DIR").is_some() {
         return;
     }
+    let output = build_command().output().unwrap_or_else(|why| panic!("scripts/build: {why}"));
+    succeeded("scripts/build", &output);
+}
+
+/// `scripts/build`, to build the agent beside the `fettle` under test.
+pub fn build_command() -> Command {
     let folder = Path::new(FETTLE).parent().unwrap_or(Path::new("."));
     let mut build = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/build"));
     build.arg("--agents-only").env("CARGO_TARGET_DIR", folder.parent().unwrap_or(Path::new("."))).stdin(Stdio::null());
     if folder.ends_with("debug") {
         build.arg("--debug");
     }
-    let output = build.output().unwrap_or_else(|why| panic!("scripts/build: {why}"));
-    succeeded("scripts/build", &output);
+    build
+}
+
+/// The agents that were built, one for each kind of host.
+pub fn agents() -> Vec<PathBuf> {
+    AGENT.call_once(build_agent);
+    let beside = || Path::new(FETTLE).parent().unwrap_or(Path::new(".")).join("agents");
+    let folder = std::env::var_os("FETTLE_AGENT_DIR").map_or_else(beside, PathBuf::from);
+    let kinds = std::fs::read_dir(&folder).unwrap_or_else(|why| panic!("{}: {why}", folder.display()));
+    kinds.map(|kind| kind.unwrap().path().join("fettle-agent")).collect()
 }
 
 /// What a command that must succeed printed, trimmed.

@@ -299,16 +299,34 @@ impl Act for Unmount {
 
 /// Processes with a file, working folder or root below `target`, at most five: enough to know where to look.
 fn users(target: &Path) -> Vec<String> {
-    let below = |path: Result<PathBuf, procfs::ProcError>| path.is_ok_and(|p| p.starts_with(target));
-    let file = |fd: procfs::process::FDInfo| matches!(fd.target, procfs::process::FDTarget::Path(p) if p.starts_with(target));
-    let uses = |p: &procfs::process::Process| below(p.cwd()) || below(p.root()) || p.fd().is_ok_and(|fds| fds.flatten().any(file));
-    let Ok(all) = procfs::process::all_processes() else { return vec![] };
-    all.flatten().filter(uses).map(|p| format!("{} ({})", p.stat().map(|s| s.comm).unwrap_or_default(), p.pid)).take(5).collect()
+    let below = |link: PathBuf| std::fs::read_link(link).is_ok_and(|path| path.starts_with(target));
+    let entries = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let uses = |process: &Path| {
+        below(process.join("cwd")) || below(process.join("root")) || entries(&process.join("fd")).any(|file| below(file.path()))
+    };
+    let mut found = vec![];
+    for entry in entries(Path::new("/proc")) {
+        let (id, process) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
+        if found.len() < 5 && id.parse::<u32>().is_ok() && uses(&process) {
+            let name = std::fs::read_to_string(process.join("comm")).unwrap_or_default();
+            found.push(format!("{} ({id})", name.trim_end()));
+        }
+    }
+    found
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_uses_a_folder_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let me = || users(folder.path()).into_iter().filter(|u| u.ends_with(&format!(" ({})", std::process::id()))).count();
+        assert_eq!(me(), 0);
+        let _file = std::fs::File::create(folder.path().join("f")).unwrap();
+        assert_eq!(me(), 1);
+    }
 
     #[test]
     fn options_are_compared_by_what_they_mean() {

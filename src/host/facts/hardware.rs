@@ -1,6 +1,6 @@
 //! Processors, memory, disks, mounts, and what the board says of itself.
 
-use super::line;
+use super::{line, set};
 use crate::host::View;
 use serde_json::{Map, Value as Json, json};
 use std::path::Path;
@@ -9,8 +9,8 @@ use std::path::Path;
 pub fn gather(view: &dyn View, facts: &mut Map<String, Json>) {
     memory(facts);
     processors(view, facts);
-    facts.insert("devices".into(), devices(view));
-    facts.insert("mounts".into(), mounts(view));
+    set(facts, "devices", devices(view));
+    set(facts, "mounts", mounts(view));
     for (fact, file) in [
         ("bios_date", "bios_date"),
         ("bios_version", "bios_version"),
@@ -23,7 +23,7 @@ pub fn gather(view: &dyn View, facts: &mut Map<String, Json>) {
         ("system_vendor", "sys_vendor"),
         ("chassis_vendor", "chassis_vendor"),
     ] {
-        facts.insert(fact.into(), json!(line(view, &format!("/sys/class/dmi/id/{file}")).unwrap_or_else(|| "NA".into())));
+        set(facts, fact, line(view, &format!("/sys/class/dmi/id/{file}")).unwrap_or_else(|| "NA".into()));
     }
 }
 
@@ -33,10 +33,9 @@ fn memory(facts: &mut Map<String, Json>) {
     let mb = |bytes: u64| bytes >> 20;
     let (total, free, available) = (mb(system.total_memory()), mb(system.free_memory()), mb(system.available_memory()));
     let (swap, swap_free) = (mb(system.total_swap()), mb(system.free_swap()));
-    facts.insert("memtotal_mb".into(), json!(total));
-    facts.insert("memfree_mb".into(), json!(free));
-    facts.insert("swaptotal_mb".into(), json!(swap));
-    facts.insert("swapfree_mb".into(), json!(swap_free));
+    for (name, number) in [("memtotal_mb", total), ("memfree_mb", free), ("swaptotal_mb", swap), ("swapfree_mb", swap_free)] {
+        set(facts, name, number);
+    }
     facts.insert(
         "memory_mb".into(),
         json!({
@@ -78,12 +77,12 @@ fn processors(view: &dyn View, facts: &mut Map<String, Json>) {
     let count = sockets.len().max(1);
     let per_socket = if cores.is_empty() { (vcpus / count).max(1) } else { (cores.len() / count).max(1) };
     let nproc = std::thread::available_parallelism().map_or(vcpus, std::num::NonZero::get);
-    facts.insert("processor".into(), json!(list));
-    facts.insert("processor_count".into(), json!(count));
-    facts.insert("processor_cores".into(), json!(per_socket));
-    facts.insert("processor_threads_per_core".into(), json!((vcpus / (count * per_socket)).max(1)));
-    facts.insert("processor_vcpus".into(), json!(vcpus));
-    facts.insert("processor_nproc".into(), json!(nproc));
+    set(facts, "processor", list);
+    set(facts, "processor_count", count);
+    set(facts, "processor_cores", per_socket);
+    set(facts, "processor_threads_per_core", (vcpus / (count * per_socket)).max(1));
+    set(facts, "processor_vcpus", vcpus);
+    set(facts, "processor_nproc", nproc);
 }
 
 /// Bytes as Ansible writes sizes of devices: `9.10 TB`.
@@ -173,15 +172,19 @@ fn mounts(view: &dyn View) -> Json {
         if let Ok(stat) = nix::sys::statvfs::statvfs(&mount.target) {
             let (block, total, available) = (stat.fragment_size(), stat.blocks(), stat.blocks_available());
             let (inodes, inodes_free) = (stat.files(), stat.files_available());
-            entry["size_total"] = json!(total * block);
-            entry["size_available"] = json!(available * block);
-            entry["block_size"] = json!(stat.block_size());
-            entry["block_total"] = json!(total);
-            entry["block_available"] = json!(available);
-            entry["block_used"] = json!(total - available.min(total));
-            entry["inode_total"] = json!(inodes);
-            entry["inode_available"] = json!(inodes_free);
-            entry["inode_used"] = json!(inodes - inodes_free.min(inodes));
+            for (name, number) in [
+                ("size_total", total * block),
+                ("size_available", available * block),
+                ("block_size", stat.block_size()),
+                ("block_total", total),
+                ("block_available", available),
+                ("block_used", total - available.min(total)),
+                ("inode_total", inodes),
+                ("inode_available", inodes_free),
+                ("inode_used", inodes - inodes_free.min(inodes)),
+            ] {
+                entry[name] = number.into();
+            }
         }
         all.push(entry);
     }

@@ -40,6 +40,11 @@ pub fn gather(view: &dyn View, subset: &[String]) -> Map<String, Json> {
     facts
 }
 
+/// Adds a fact.
+fn set(facts: &mut Map<String, Json>, name: &str, value: impl Into<Json>) {
+    facts.insert(name.to_owned(), value.into());
+}
+
 /// A file's text without white space around it.
 fn line(view: &dyn View, path: &str) -> Option<String> {
     let text = view.read_text(std::path::Path::new(path)).ok()?;

@@ -1,6 +1,6 @@
 //! The system itself: kernel, distribution, names, user, time.
 
-use super::line;
+use super::{line, set};
 use crate::host::identity::User;
 use crate::host::{View, clock};
 use serde_json::{Map, Value as Json, json};
@@ -21,48 +21,48 @@ pub fn gather(view: &dyn View, facts: &mut Map<String, Json>) {
     if let Ok(uname) = nix::sys::utsname::uname() {
         let text = |s: &std::ffi::OsStr| s.to_string_lossy().into_owned();
         let node = text(uname.nodename());
-        facts.insert("system".into(), json!(text(uname.sysname())));
-        facts.insert("kernel".into(), json!(text(uname.release())));
-        facts.insert("kernel_version".into(), json!(text(uname.version())));
-        facts.insert("machine".into(), json!(text(uname.machine())));
-        facts.insert("architecture".into(), json!(text(uname.machine())));
-        facts.insert("userspace_bits".into(), json!(usize::BITS.to_string()));
+        set(facts, "system", text(uname.sysname()));
+        set(facts, "kernel", text(uname.release()));
+        set(facts, "kernel_version", text(uname.version()));
+        set(facts, "machine", text(uname.machine()));
+        set(facts, "architecture", text(uname.machine()));
+        set(facts, "userspace_bits", usize::BITS.to_string());
         let fqdn = fqdn(view, &node);
-        facts.insert("domain".into(), json!(fqdn.split_once('.').map_or("", |(_, d)| d)));
-        facts.insert("fqdn".into(), json!(fqdn));
-        facts.insert("hostname".into(), json!(node.split('.').next().unwrap_or(&node)));
-        facts.insert("nodename".into(), json!(node));
+        set(facts, "domain", fqdn.split_once('.').map_or("", |(_, d)| d));
+        set(facts, "fqdn", fqdn);
+        set(facts, "hostname", node.split('.').next().unwrap_or(&node));
+        set(facts, "nodename", node);
     }
     distribution(view, facts);
-    facts.insert("machine_id".into(), json!(line(view, "/etc/machine-id")));
-    facts.insert("service_mgr".into(), json!(service_manager(view)));
+    set(facts, "machine_id", line(view, "/etc/machine-id"));
+    set(facts, "service_mgr", service_manager(view));
     let managers = [("apt", "apt-get"), ("dnf", "dnf"), ("yum", "yum"), ("zypper", "zypper"), ("pacman", "pacman"), ("apk", "apk")];
     let manager = managers.iter().find(|(_, program)| view.program(program).is_some()).map_or("unknown", |(name, _)| name);
-    facts.insert("pkg_mgr".into(), json!(manager));
+    set(facts, "pkg_mgr", manager);
     user(view, facts);
     let env: Map<String, Json> = std::env::vars().map(|(k, v)| (k, Json::String(v))).collect();
-    facts.insert("env".into(), Json::Object(env));
-    facts.insert("date_time".into(), date_time());
-    facts.insert("selinux".into(), selinux(view));
-    facts.insert("apparmor".into(), json!({"status": if exists(view, "/sys/kernel/security/apparmor") { "enabled" } else { "disabled" }}));
-    facts.insert("is_chroot".into(), json!(chroot(view)));
+    set(facts, "env", env);
+    set(facts, "date_time", date_time());
+    set(facts, "selinux", selinux(view));
+    set(facts, "apparmor", json!({"status": if exists(view, "/sys/kernel/security/apparmor") { "enabled" } else { "disabled" }}));
+    set(facts, "is_chroot", chroot(view));
     if let Some(cmdline) = line(view, "/proc/cmdline") {
         let pairs =
             cmdline.split_whitespace().map(|w| w.split_once('=').map_or((w.to_owned(), json!(true)), |(k, v)| (k.to_owned(), json!(v))));
-        facts.insert("cmdline".into(), Json::Object(pairs.collect()));
+        set(facts, "cmdline", Json::Object(pairs.collect()));
     }
-    facts.insert("dns".into(), dns(view));
-    facts.insert("local".into(), local(view));
+    set(facts, "dns", dns(view));
+    set(facts, "local", local(view));
     if let Some(load) = line(view, "/proc/loadavg") {
         let numbers: Vec<f64> = load.split_whitespace().take(3).filter_map(|n| n.parse().ok()).collect();
         if let [one, five, fifteen] = numbers.as_slice() {
-            facts.insert("loadavg".into(), json!({"1m": one, "5m": five, "15m": fifteen}));
+            set(facts, "loadavg", json!({"1m": one, "5m": five, "15m": fifteen}));
         }
     }
     if let Ok(uptime) = sysinfo::System::uptime() {
-        facts.insert("uptime_seconds".into(), json!(uptime));
+        set(facts, "uptime_seconds", uptime);
     }
-    facts.insert("module_setup".into(), json!(true));
+    set(facts, "module_setup", true);
 }
 
 fn exists(view: &dyn View, path: &str) -> bool {
@@ -109,12 +109,12 @@ fn distribution(view: &dyn View, facts: &mut Map<String, Json>) {
     let version =
         if id == "debian" { line(view, "/etc/debian_version").filter(|v| v.starts_with(|c: char| c.is_ascii_digit())) } else { None };
     let version = version.or_else(|| get("VERSION_ID")).unwrap_or_else(|| "NA".into());
-    facts.insert("os_family".into(), json!(family));
-    facts.insert("distribution_major_version".into(), json!(version.split('.').next().unwrap_or(&version)));
-    facts.insert("distribution_version".into(), json!(version));
-    facts.insert("distribution_release".into(), json!(get("VERSION_CODENAME").unwrap_or_else(|| "NA".into())));
-    facts.insert("distribution_file_path".into(), json!("/etc/os-release"));
-    facts.insert("distribution".into(), json!(name));
+    set(facts, "os_family", family);
+    set(facts, "distribution_major_version", version.split('.').next().unwrap_or(&version));
+    set(facts, "distribution_version", version);
+    set(facts, "distribution_release", get("VERSION_CODENAME").unwrap_or_else(|| "NA".into()));
+    set(facts, "distribution_file_path", "/etc/os-release");
+    set(facts, "distribution", name);
 }
 
 fn service_manager(view: &dyn View) -> String {
@@ -131,18 +131,18 @@ fn service_manager(view: &dyn View) -> String {
 
 fn user(view: &dyn View, facts: &mut Map<String, Json>) {
     let (uid, euid) = (nix::unistd::getuid().as_raw(), nix::unistd::geteuid().as_raw());
-    facts.insert("user_uid".into(), json!(euid));
-    facts.insert("real_user_id".into(), json!(uid));
-    facts.insert("effective_user_id".into(), json!(euid));
-    facts.insert("user_gid".into(), json!(nix::unistd::getegid().as_raw()));
-    facts.insert("effective_group_id".into(), json!(nix::unistd::getegid().as_raw()));
-    facts.insert("real_group_id".into(), json!(nix::unistd::getgid().as_raw()));
+    set(facts, "user_uid", euid);
+    set(facts, "real_user_id", uid);
+    set(facts, "effective_user_id", euid);
+    set(facts, "user_gid", nix::unistd::getegid().as_raw());
+    set(facts, "effective_group_id", nix::unistd::getegid().as_raw());
+    set(facts, "real_group_id", nix::unistd::getgid().as_raw());
     if let Ok(Some(user)) = User::by_uid(view, euid) {
-        facts.insert("user_id".into(), json!(user.name));
-        facts.insert("user_dir".into(), json!(user.home));
-        facts.insert("user_shell".into(), json!(user.shell));
+        set(facts, "user_id", user.name);
+        set(facts, "user_dir", user.home);
+        set(facts, "user_shell", user.shell);
     } else {
-        facts.insert("user_id".into(), json!(euid.to_string()));
+        set(facts, "user_id", euid.to_string());
     }
 }
 
@@ -245,6 +245,6 @@ pub fn virtualization(view: &dyn View, facts: &mut Map<String, Json>) {
     } else {
         ("NA", "NA")
     };
-    facts.insert("virtualization_type".into(), json!(kind));
-    facts.insert("virtualization_role".into(), json!(role));
+    set(facts, "virtualization_type", kind);
+    set(facts, "virtualization_role", role);
 }

@@ -58,7 +58,7 @@ pub fn look(view: &dyn View) -> Result<Kubelet, ViewError> {
             }
         }
     }
-    drop_ins.sort();
+    drop_ins.sort_unstable();
     for (_, path) in drop_ins {
         texts.extend(view.read_text_opt(&path)?);
     }

@@ -30,7 +30,11 @@ pub const FILTERS: &[(&str, DataFilter)] = &[
     ("to_nice_json", |c| {
         let indent = c.arg(0, "indent").and_then(Json::as_u64).and_then(|n| usize::try_from(n).ok()).unwrap_or(4);
         let sorted = c.arg(1, "sort_keys").is_none_or(truthy);
-        Ok(Json::String(python_json(&if sorted { sort(c.value()) } else { c.value().clone() }, Some(indent))))
+        let mut value = c.value().clone();
+        if sorted {
+            value.sort_all_objects();
+        }
+        Ok(Json::String(python_json(&value, Some(indent))))
     }),
     ("from_json", |c| serde_json::from_slice(text(c)?.as_bytes()).map_err(|e| format!("not valid JSON: {e}"))),
     ("to_yaml", |c| {
@@ -379,18 +383,6 @@ pub fn python_json(value: &Json, indent: Option<usize>) -> String {
     let mut out = String::new();
     write(value, indent, 0, &mut out);
     out
-}
-
-fn sort(value: &Json) -> Json {
-    match value {
-        Json::Object(map) => {
-            let mut entries: Vec<_> = map.iter().collect();
-            entries.sort_by(|a, b| a.0.cmp(b.0));
-            Json::Object(entries.into_iter().map(|(k, v)| (k.clone(), sort(v))).collect())
-        }
-        Json::Array(items) => items.iter().map(sort).collect(),
-        other => other.clone(),
-    }
 }
 
 /// Units of 1024, as Ansible's `human_readable` and `human_to_bytes` use them.
