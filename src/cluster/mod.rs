@@ -1,5 +1,27 @@
 //! The cluster spec (`cluster.yml`) and the Kubernetes objects it becomes. Pure: asks no host and no API server.
 
+mod check;
+mod forms;
 mod object;
+mod objects;
+mod passed;
+mod read;
+mod reference;
+mod resolve;
+mod spec;
+mod table;
+mod text;
+mod value;
 
+pub use check::check_together;
 pub use object::Object;
+pub use objects::{RESTART, TargetSet};
+pub use read::{load, read, schema};
+pub use reference::reference;
+pub use resolve::{LabelledNodes, NodeInfo, Nodes, Resolved, Role, node_name};
+pub use spec::*;
+pub use text::{document, to_yaml};
+pub use value::At;
+
+#[cfg(test)]
+mod tests;

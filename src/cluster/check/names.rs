@@ -1,0 +1,207 @@
+//! Names, labels, images.
+
+use crate::cluster::forms::{Scalar, dns_label, label_key_wrong, label_value_wrong};
+use crate::cluster::objects::claim_name;
+use crate::cluster::resolve::{Resolved, Role};
+use crate::cluster::spec::{Pods, Resources};
+use crate::cluster::value::At;
+use crate::diag::{Diagnostic, Diagnostics};
+use indexmap::IndexMap;
+
+/// A StatefulSet's name is a label value with a hash of ten characters and a dash behind it, and labels end at 63.
+const SET_NAME: usize = 52;
+/// A pod's name is its host name too: a DNS label.
+const POD_NAME: usize = 63;
+
+/// Labels that services, budgets and StatefulSets choose by.
+const RESERVED: &[&str] = &[
+    "app.kubernetes.io/name",
+    "app.kubernetes.io/component",
+    "app.kubernetes.io/instance",
+    "app.kubernetes.io/managed-by",
+    "statefulset.kubernetes.io/pod-name",
+    "controller-revision-hash",
+    "apps.kubernetes.io/pod-index",
+];
+
+/// Annotations of pods that fettle writes.
+const OWN_ANNOTATION: &str = crate::cluster::objects::RESTART;
+
+pub fn check(r: &Resolved, out: &mut Diagnostics) {
+    lengths(r, out);
+    images(r, out);
+    let c = &r.cluster;
+    for (section, pods) in [("proxies", &c.proxies.pods), ("targets", &c.targets.pods)] {
+        self::pods(section, pods, out);
+    }
+    for (section, labels) in [("proxies.labels", &c.proxies.labels), ("targets.labels", &c.targets.labels)] {
+        labels_are(section, labels, out);
+    }
+    if let Some(client) = &c.admin_client {
+        labels_are("admin_client.labels", &client.labels, out);
+        reserved("admin_client.labels", &client.labels, out);
+        resources("admin_client.resources", &client.resources, out);
+    }
+    if let Some(load) = &c.load_generator {
+        resources("load_generator.resources", &load.resources, out);
+    }
+}
+
+fn lengths(r: &Resolved, out: &mut Diagnostics) {
+    let c = &r.cluster;
+    let mut sets = vec![(r.role_name(Role::Proxy), r.proxy_count, &c.name.loc)];
+    for set in r.target_sets() {
+        sets.push((set.name.clone(), set.count, set.exception.map_or(&c.name.loc, |e| &e.name.loc)));
+    }
+    for (name, count, loc) in sets {
+        let pod = format!("{name}-{}", count.saturating_sub(1));
+        if name.len() > SET_NAME {
+            let over = name.len() - SET_NAME;
+            out.push(
+                Diagnostic::error(loc, format!("the name is too long: the StatefulSet `{name}` would have {} characters", name.len()))
+                    .help(format!("Kubernetes makes labels of it, which end at 63; {over} characters fewer will do")),
+            );
+            // The pod's name is too long for the same reason.
+            continue;
+        }
+        if pod.len() > POD_NAME {
+            out.push(Diagnostic::error(
+                loc,
+                format!("the name is too long: the pod `{pod}` would have {} characters, and 63 are allowed", pod.len()),
+            ));
+        }
+    }
+    if let Some(why) = dns_label(&r.client_service(), true) {
+        let loc = c.node_labels.release.as_ref().map_or(&c.name.loc, |release| &release.loc);
+        out.push(Diagnostic::error(loc, format!("`{}` can't be the client service's name: {why}", r.client_service())));
+    }
+    for role in [Role::Proxy, Role::Target] {
+        let (key, value) = c.role_label(role);
+        if let Some(why) = label_key_wrong(&key).or_else(|| label_value_wrong(&value)) {
+            out.push(Diagnostic::error(&c.name.loc, format!("{} can't have the label `{key}={value}`: {why}", role.section())));
+        }
+    }
+    for mountpath in c.targets.mountpaths.iter().chain(c.targets.exceptions.iter().flat_map(|e| &e.mountpaths)) {
+        let name = claim_name(r, mountpath);
+        if mountpath.claim.is_some()
+            && let Some(why) = dns_label(&name, false)
+        {
+            out.push(Diagnostic::error(&mountpath.path.loc, format!("the claim `{name}` of this mountpath can't have its name: {why}")));
+        }
+    }
+}
+
+/// The release in an image's tag: `v5.0-etl` is v5.0. None for a digest, or for `latest`.
+pub fn release(image: &str) -> Option<&str> {
+    let tag = image.rsplit('/').next()?.split_once(':')?.1;
+    let number = tag.strip_prefix('v').unwrap_or(tag);
+    if image.contains('@') || !number.starts_with(|c: char| c.is_ascii_digit()) {
+        return None;
+    }
+    Some(tag.split('-').next().unwrap_or(tag))
+}
+
+fn images(r: &Resolved, out: &mut Diagnostics) {
+    let images = &r.cluster.images;
+    match (release(&images.aisnode), release(&images.init)) {
+        (Some(node), Some(init)) if node == init => {}
+        (Some(node), Some(init)) => out.push(
+            Diagnostic::error(
+                &images.init.loc,
+                format!("`images.init` is {init} and `images.aisnode` is {node}: they must be of one release"),
+            )
+            .help("the init container writes the configuration that aisnode reads, and its form changes between releases"),
+        ),
+        (node, _) => {
+            let at = if node.is_none() { &images.aisnode } else { &images.init };
+            out.push(
+                Diagnostic::warning(
+                    &at.loc,
+                    "nobody can tell this image's release from its tag, nor whether both images are of one".to_owned(),
+                )
+                .help("tags such as v5.0 say it, and are checked"),
+            );
+        }
+    }
+    if *r.cluster.etl && release(&images.aisnode).is_some_and(|v| v.starts_with("v5")) && !images.aisnode.contains("-etl") {
+        out.push(
+            Diagnostic::warning(&r.cluster.etl.loc, "`etl` is true, and `images.aisnode` has no ETL since 5.0".to_owned())
+                .help("take the image's variant with the tag …-etl"),
+        );
+    }
+    if r.cluster.tracing.is_some() && release(&images.aisnode).is_some() && !images.aisnode.contains("oteltracing") {
+        out.push(
+            Diagnostic::warning(&images.aisnode.loc, "`tracing` is given, and this image was built without it".to_owned())
+                .help("take the image's variant with the tag …-oteltracing"),
+        );
+    }
+}
+
+fn pods(section: &str, pods: &Pods, out: &mut Diagnostics) {
+    let labels = format!("{section}.pods.labels");
+    labels_are(&labels, &pods.labels, out);
+    reserved(&labels, &pods.labels, out);
+    for (key, value) in &pods.annotations {
+        if key == OWN_ANNOTATION {
+            out.push(Diagnostic::error(&value.loc, format!("the annotation `{key}` is fettle's own")));
+        } else if let Some(why) = label_key_wrong(key) {
+            out.push(Diagnostic::error(&value.loc, format!("`{key}` can't be an annotation: {why}")));
+        }
+    }
+    for (name, value) in &pods.env {
+        let good = !name.is_empty()
+            && !name.starts_with(|c: char| c.is_ascii_digit())
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c));
+        if !good {
+            out.push(Diagnostic::error(&value.loc, format!("`{name}` can't be the name of an environment variable")));
+        }
+    }
+    resources(&format!("{section}.pods.resources"), &pods.resources, out);
+}
+
+fn reserved(section: &str, labels: &IndexMap<String, At<Scalar>>, out: &mut Diagnostics) {
+    for (key, value) in labels {
+        if RESERVED.contains(&key.as_str()) {
+            out.push(
+                Diagnostic::error(&value.loc, format!("`{section}` can't have the label `{key}`: it is reserved"))
+                    .help("services, budgets and StatefulSets choose their pods by it"),
+            );
+        }
+    }
+}
+
+fn labels_are(section: &str, labels: &IndexMap<String, At<Scalar>>, out: &mut Diagnostics) {
+    for (key, value) in labels {
+        if let Some(why) = label_key_wrong(key).or_else(|| label_value_wrong(value)) {
+            out.push(Diagnostic::error(&value.loc, format!("`{section}` has `{key}={}`, which is no label: {why}", value.value)));
+        }
+    }
+}
+
+fn resources(section: &str, resources: &Resources, out: &mut Diagnostics) {
+    for (key, request) in &resources.requests {
+        let Some(limit) = resources.limits.get(key) else { continue };
+        let amounts = (crate::cluster::forms::amount(request), crate::cluster::forms::amount(limit));
+        if let (Some(asked), Some(most)) = amounts
+            && asked > most
+        {
+            out.push(Diagnostic::error(
+                &request.loc,
+                format!("`{section}` requests {} of {key}, more than its limit of {}", request.value, limit.value),
+            ));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::release;
+
+    #[test]
+    fn releases_are_read_from_tags() {
+        assert_eq!(release("docker.io/aistorage/aisnode:v5.0"), Some("v5.0"));
+        assert_eq!(release("registry:5000/aisnode:v5.0-etl"), Some("v5.0"));
+        assert_eq!(release("registry:5000/aisnode@sha256:00"), None);
+        assert_eq!(release("a/aisnode:latest"), None);
+    }
+}

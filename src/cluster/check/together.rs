@@ -1,0 +1,129 @@
+//! Several clusters side by side: what they must not share.
+
+use super::access::on_host;
+use super::storage::within;
+use crate::cluster::resolve::{Resolved, Role};
+use crate::cluster::spec::Mountpath;
+use crate::cluster::value::{At, Port};
+use crate::diag::{Diagnostic, Diagnostics};
+
+/// Checks clusters against each other: names of objects, node labels, and on nodes that they share mountpaths and ports.
+pub fn check_together(all: &[Resolved]) -> Diagnostics {
+    let mut out = Diagnostics::default();
+    for (i, later) in all.iter().enumerate() {
+        for earlier in all.iter().take(i) {
+            names(earlier, later, &mut out);
+            labels(earlier, later, &mut out);
+            ports(earlier, later, &mut out);
+            mountpaths(earlier, later, &mut out);
+        }
+    }
+    out
+}
+
+fn whose(r: &Resolved) -> String {
+    format!("the cluster {}/{} ({})", *r.cluster.namespace, *r.cluster.name, r.cluster.name.loc)
+}
+
+fn names(earlier: &Resolved, later: &Resolved, out: &mut Diagnostics) {
+    let (Ok(before), Ok(after)) = (earlier.objects(), later.objects()) else { return };
+    let shared = after.iter().find(|o| {
+        // One namespace holds several clusters.
+        o.kind() != "Namespace" && before.iter().any(|b| b.kind() == o.kind() && b.name() == o.name() && b.namespace() == o.namespace())
+    });
+    if let Some(object) = shared {
+        let loc = if object.kind() == "StorageClass" {
+            later.cluster.targets.local_volumes.as_ref().map_or(&later.cluster.name.loc, |l| &l.storage_class.loc)
+        } else {
+            &later.cluster.name.loc
+        };
+        out.push(
+            Diagnostic::error(loc, format!("{} would be an object of {} too", object.title(), whose(earlier)))
+                .help("give the clusters different names, or namespaces of their own"),
+        );
+    }
+}
+
+fn labels(earlier: &Resolved, later: &Resolved, out: &mut Diagnostics) {
+    let before = earlier.labels();
+    let clash = later.labels().into_iter().find(|(node, key, value)| before.iter().any(|(n, k, v)| n == node && k == key && v != value));
+    if let Some((node, key, value)) = clash {
+        out.push(
+            Diagnostic::error(
+                &later.cluster.loc,
+                format!("the node `{node}` can't have the label `{key}={value}`: {} gives it another value", whose(earlier)),
+            )
+            .help("nodes that serve several clusters need `node_labels: {scheme: per_cluster}`"),
+        );
+    }
+}
+
+/// Each role's nodes; `None` where they are unknown and may be any.
+fn share(a: &Resolved, a_role: Role, b: &Resolved, b_role: Role) -> Option<String> {
+    let (of_a, of_b) = (a.of(a_role), b.of(b_role));
+    if of_a.is_empty() || of_b.is_empty() {
+        let same = a.cluster.node_selector(a_role) == b.cluster.node_selector(b_role);
+        return same.then(|| "a node with both".to_owned());
+    }
+    of_a.iter().find(|n| of_b.iter().any(|m| m.name == n.name)).map(|n| format!("the node `{}`", n.name))
+}
+
+fn taken(r: &Resolved, role: Role) -> Vec<At<Port>> {
+    let c = &r.cluster;
+    match role {
+        Role::Proxy => on_host(&c.proxies.access(), &c.proxies.ports()),
+        Role::Target => on_host(&c.targets.access(), &c.targets.ports()),
+    }
+}
+
+fn ports(earlier: &Resolved, later: &Resolved, out: &mut Diagnostics) {
+    for role in [Role::Proxy, Role::Target] {
+        for other in [Role::Proxy, Role::Target] {
+            let Some(node) = share(later, role, earlier, other) else { continue };
+            for port in taken(later, role) {
+                if taken(earlier, other).iter().any(|p| p.value == port.value) {
+                    let section = match role {
+                        Role::Proxy => &later.cluster.proxies.loc,
+                        Role::Target => &later.cluster.targets.loc,
+                    };
+                    let loc = if port.loc.line > 0 { &port.loc } else { section };
+                    out.push(
+                        Diagnostic::error(
+                            loc,
+                            format!("port {} of {node} is taken by a {} of {}", port.value, other.word(), whose(earlier)),
+                        )
+                        .help(format!(
+                            "give `{}.ports` or `{}.access.host_port` other numbers",
+                            role.section(),
+                            role.section()
+                        )),
+                    );
+                }
+            }
+        }
+    }
+}
+
+fn mountpaths(earlier: &Resolved, later: &Resolved, out: &mut Diagnostics) {
+    let sets = earlier.target_sets();
+    for set in later.target_sets() {
+        for other in &sets {
+            let unknown = set.nodes.is_empty() || other.nodes.is_empty();
+            let node = match set.nodes.iter().find(|n| other.nodes.contains(n)) {
+                Some(node) => format!("the node `{node}`"),
+                None if unknown && share(later, Role::Target, earlier, Role::Target).is_some() => "a node with both".to_owned(),
+                None => continue,
+            };
+            let clash = |m: &Mountpath| other.mountpaths.iter().any(|o| within(&m.path, &o.path) || within(&o.path, &m.path));
+            for mountpath in set.mountpaths.iter().filter(|m| clash(m)) {
+                out.push(
+                    Diagnostic::error(
+                        &mountpath.path.loc,
+                        format!("the mountpath {} of {node} belongs to {} too", mountpath.path.value, whose(earlier)),
+                    )
+                    .help("a filesystem serves one cluster: each takes the space that is free for its own"),
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! Which nodes play which role.
+
+use super::forms::{NodeName, Scalar};
+use super::spec::{Cluster, LabelScheme, Size};
+use super::value::At;
+use crate::diag::{Diagnostic, Diagnostics, Loc, nearest};
+use crate::inventory::Inventory;
+use crate::template::{Engine, Scope, Var};
+use indexmap::IndexMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// The nodes that the API server knows, with their labels.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LabelledNodes(pub BTreeMap<String, BTreeMap<String, String>>);
+
+/// One node with a role.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeInfo {
+    /// Its name in Kubernetes.
+    pub name: String,
+    /// The inventory's name for it, if it came from there.
+    pub host: Option<String>,
+    /// Where the spec names it.
+    pub loc: Loc,
+}
+
+/// The nodes of a cluster, as far as they are known.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Nodes {
+    /// Proxies' nodes. Empty where they are chosen by labels and no list of nodes was at hand.
+    pub proxies: Vec<NodeInfo>,
+    /// Targets' nodes; likewise.
+    pub targets: Vec<NodeInfo>,
+}
+
+/// The two kinds of nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A gateway.
+    Proxy,
+    /// A storage node.
+    Target,
+}
+
+impl Role {
+    /// `proxy`, `target`: as in objects' names and labels.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Proxy => "proxy",
+            Self::Target => "target",
+        }
+    }
+
+    /// `proxies`, `targets`: as in the spec.
+    pub fn section(self) -> &'static str {
+        match self {
+            Self::Proxy => "proxies",
+            Self::Target => "targets",
+        }
+    }
+}
+
+/// A cluster spec whose nodes are known.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resolved {
+    /// The spec.
+    pub cluster: Cluster,
+    /// Its nodes.
+    pub nodes: Nodes,
+    /// How many proxies run.
+    pub proxy_count: i64,
+    /// How many targets run.
+    pub target_count: i64,
+}
+
+/// How a role chooses its nodes.
+struct Choice<'a> {
+    role: Role,
+    nodes: &'a [At<NodeName>],
+    groups: &'a [At<Scalar>],
+    labels: &'a IndexMap<String, At<Scalar>>,
+    count: &'a At<Size>,
+    share: bool,
+    loc: &'a Loc,
+}
+
+impl Choice<'_> {
+    fn named(&self) -> bool {
+        !self.nodes.is_empty() || !self.groups.is_empty()
+    }
+}
+
+impl Cluster {
+    fn choice(&self, role: Role) -> Choice<'_> {
+        match role {
+            Role::Proxy => {
+                let p = &self.proxies;
+                Choice { role, nodes: &p.nodes, groups: &p.groups, labels: &p.labels, count: &p.count, share: false, loc: &p.loc }
+            }
+            Role::Target => {
+                let t = &self.targets;
+                Choice { role, nodes: &t.nodes, groups: &t.groups, labels: &t.labels, count: &t.count, share: *t.share_nodes, loc: &t.loc }
+            }
+        }
+    }
+
+    /// Whether fettle puts the role's label on nodes: they were chosen by name or group.
+    pub fn puts_labels(&self, role: Role) -> bool {
+        self.choice(role).named()
+    }
+
+    /// The label of a role: its key and value.
+    pub fn role_label(&self, role: Role) -> (String, String) {
+        let key = format!("nvidia.com/ais-{}", role.word());
+        match (self.node_labels.scheme, role) {
+            (LabelScheme::Today, _) => (key, self.name.to_string()),
+            (LabelScheme::Guide, Role::Target) => (key, format!("{}-ais", self.release())),
+            (LabelScheme::Guide, Role::Proxy) => (key, format!("{}-ais-electable", self.release())),
+            (LabelScheme::PerCluster, _) => (format!("{key}.{}.{}", *self.namespace, *self.name), "true".into()),
+        }
+    }
+
+    /// The label of the node that is to be the first primary.
+    pub fn primary_label(&self) -> (String, String) {
+        let key = "nvidia.com/ais-initial-primary-proxy".to_owned();
+        match self.node_labels.scheme {
+            LabelScheme::Today => (key, self.name.to_string()),
+            LabelScheme::Guide => (key, format!("{}-ais", self.release())),
+            LabelScheme::PerCluster => (format!("{key}.{}.{}", *self.namespace, *self.name), "true".into()),
+        }
+    }
+
+    /// By which labels pods of a role find their nodes.
+    pub fn node_selector(&self, role: Role) -> BTreeMap<String, String> {
+        let choice = self.choice(role);
+        if choice.named() || choice.labels.is_empty() {
+            BTreeMap::from([self.role_label(role)])
+        } else {
+            choice.labels.iter().map(|(k, v)| (k.clone(), v.to_string())).collect()
+        }
+    }
+
+    /// Finds the nodes. `groups` need the inventory; nodes chosen by labels need the API server's list, unless `count` says how many.
+    pub fn resolve(&self, inventory: Option<&Inventory>, labelled: Option<&LabelledNodes>) -> Result<Resolved, Diagnostics> {
+        let mut out = Diagnostics::default();
+        let (proxies, proxy_count) = self.find(Role::Proxy, inventory, labelled, &mut out);
+        let (targets, target_count) = self.find(Role::Target, inventory, labelled, &mut out);
+        let resolved = Resolved { cluster: self.clone(), nodes: Nodes { proxies, targets }, proxy_count, target_count };
+        if out.has_errors() { Err(out) } else { Ok(resolved) }
+    }
+
+    fn find(
+        &self,
+        role: Role,
+        inventory: Option<&Inventory>,
+        labelled: Option<&LabelledNodes>,
+        out: &mut Diagnostics,
+    ) -> (Vec<NodeInfo>, i64) {
+        let choice = self.choice(role);
+        let section = role.section();
+        if choice.named() && !choice.labels.is_empty() {
+            out.push(
+                Diagnostic::error(choice.loc, format!("`{section}` chooses its nodes by name or group and by `labels` as well"))
+                    .help("leave one out: nodes chosen by name are labelled by fettle, `labels` are those they have already"),
+            );
+            return (vec![], 1);
+        }
+        let found = if choice.named() { named(&choice, inventory, labelled, out) } else { self.labelled(role, labelled) };
+        let count = match (choice.count.value, found.len()) {
+            (Size::Of(count), known) => {
+                if known > 0 && !choice.share && count.0 > known as i64 {
+                    out.push(Diagnostic::error(
+                        &choice.count.loc,
+                        format!("`{section}.count` is {count}, and {known} nodes are chosen: two {section} never share a node"),
+                    ));
+                }
+                count.0
+            }
+            (Size::Auto, 0) if choice.named() => 1,
+            (Size::Auto, 0) => {
+                let selector = self.node_selector(role).into_iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(",");
+                out.push(if labelled.is_some() {
+                    Diagnostic::error(choice.loc, format!("no node has the label {selector} by which `{section}` are chosen"))
+                        .help(format!("label nodes, or name them: `{section}: {{nodes: [NODE, …]}}`"))
+                } else {
+                    Diagnostic::error(
+                        choice.loc,
+                        format!("how many `{section}` there are only the API server knows: nodes with the label {selector}"),
+                    )
+                    .help(format!("name the nodes (`nodes`, `groups`), or give `{section}.count` as a number"))
+                });
+                1
+            }
+            (Size::Auto, known) => known as i64,
+        };
+        (found, count)
+    }
+
+    fn labelled(&self, role: Role, labelled: Option<&LabelledNodes>) -> Vec<NodeInfo> {
+        let selector = self.node_selector(role);
+        let Some(LabelledNodes(all)) = labelled else { return vec![] };
+        let loc = self.choice(role).loc.clone();
+        all.iter()
+            .filter(|(_, labels)| selector.iter().all(|(k, v)| labels.get(k) == Some(v)))
+            .map(|(name, _)| NodeInfo { name: name.clone(), host: None, loc: loc.clone() })
+            .collect()
+    }
+}
+
+/// Nodes by name and by the inventory's groups.
+fn named(choice: &Choice<'_>, inventory: Option<&Inventory>, labelled: Option<&LabelledNodes>, out: &mut Diagnostics) -> Vec<NodeInfo> {
+    let section = choice.role.section();
+    let mut found: Vec<NodeInfo> = vec![];
+    for node in choice.nodes {
+        if found.iter().any(|n| n.name == *node.value) {
+            out.push(Diagnostic::error(&node.loc, format!("the node `{}` is in `{section}.nodes` twice", node.value)));
+            continue;
+        }
+        let host = inventory.and_then(|i| i.hosts().into_iter().find(|h| node_name(i, h, &node.loc).is_ok_and(|n| n == *node.value)));
+        found.push(NodeInfo { name: node.value.to_string(), host, loc: node.loc.clone() });
+    }
+    for group in choice.groups {
+        let Some(inventory) = inventory else {
+            out.push(
+                Diagnostic::error(&group.loc, format!("`{section}.groups` names groups of an inventory, and none was given"))
+                    .help("name the inventory with -i"),
+            );
+            break;
+        };
+        let groups = inventory.groups();
+        let Some(hosts) = groups.get(&*group.value) else {
+            let d = Diagnostic::error(&group.loc, format!("the inventory has no group `{}`", group.value));
+            let d = d.nearest(group, groups.keys().map(String::as_str));
+            let names: Vec<&str> = groups.keys().map(String::as_str).filter(|g| !matches!(*g, "all" | "ungrouped")).collect();
+            out.push(if d.label.is_some() { d } else { d.help(format!("its groups: {}", names.join(", "))) });
+            continue;
+        };
+        if hosts.is_empty() {
+            out.push(Diagnostic::error(&group.loc, format!("the group `{}` has no hosts", group.value)));
+        }
+        for host in hosts {
+            match node_name(inventory, host, &group.loc) {
+                Ok(name) if found.iter().any(|n| n.name == name) => {}
+                Ok(name) => found.push(NodeInfo { name, host: Some(host.clone()), loc: group.loc.clone() }),
+                Err(e) => out.push(e),
+            }
+        }
+    }
+    if let Some(LabelledNodes(all)) = labelled {
+        for node in &found {
+            if !all.contains_key(&node.name) {
+                let d = Diagnostic::error(&node.loc, format!("Kubernetes has no node `{}`", node.name));
+                out.push(match nearest(&node.name, all.keys().map(String::as_str)) {
+                    Some(near) => d.label(format!("did you mean `{near}`?")),
+                    None => d.help(format!("its nodes: {}", all.keys().map(String::as_str).collect::<Vec<_>>().join(", "))),
+                });
+            }
+        }
+    }
+    found
+}
+
+/// A host's name as a node: `kube_override_hostname` (Kubespray's), `node_name`, or the inventory's name.
+pub fn node_name(inventory: &Inventory, host: &str, loc: &Loc) -> Result<String, Diagnostic> {
+    let vars = inventory.vars(host);
+    let Some((variable, node)) = ["kube_override_hostname", "node_name"].iter().find_map(|v| Some((*v, vars.get(v)?))) else {
+        return check_name(host, host, loc);
+    };
+    let mut layer: HashMap<String, Var> = vars.0.iter().map(|(name, node)| (name.clone(), Var::Template(Arc::new(node.clone())))).collect();
+    layer.insert("inventory_hostname".into(), Var::Plain(Arc::new(host.into())));
+    let mut scope = Scope::new();
+    scope.push(Arc::new(layer));
+    let value = Engine::new()
+        .variable(variable, &scope)
+        .map_err(|e| Diagnostic::error(&node.loc, format!("`{variable}` of host {host} can't be rendered: {e}")))?;
+    match value.as_str() {
+        Some("") | None => Err(Diagnostic::error(&node.loc, format!("`{variable}` of host {host} is not a node name"))),
+        Some(name) => check_name(name, host, &node.loc),
+    }
+}
+
+fn check_name(name: &str, host: &str, loc: &Loc) -> Result<String, Diagnostic> {
+    match super::forms::node_wrong(name) {
+        None => Ok(name.to_owned()),
+        Some(why) => Err(Diagnostic::error(loc, format!("the host {host} can't be the node `{name}`: {why}"))
+            .help("give the host the variable `node_name`: its name in `kubectl get nodes`")),
+    }
+}
+
+impl Resolved {
+    /// The nodes of a role, as far as they are known.
+    pub fn of(&self, role: Role) -> &[NodeInfo] {
+        match role {
+            Role::Proxy => &self.nodes.proxies,
+            Role::Target => &self.nodes.targets,
+        }
+    }
+
+    /// The labels that nodes must get: node, key, value. None for a role whose nodes are chosen by labels they have already.
+    pub fn labels(&self) -> Vec<(String, String, String)> {
+        let mut all = vec![];
+        for role in [Role::Proxy, Role::Target] {
+            if self.cluster.puts_labels(role) {
+                let (key, value) = self.cluster.role_label(role);
+                all.extend(self.of(role).iter().map(|n| (n.name.clone(), key.clone(), value.clone())));
+            }
+        }
+        if let Some(primary) = &self.cluster.initial_primary {
+            let (key, value) = self.cluster.primary_label();
+            all.push((primary.to_string(), key, value));
+        }
+        all
+    }
+
+    /// Where clients in the Kubernetes cluster find AIStore: the client service in front of all proxies.
+    pub fn endpoint(&self) -> String {
+        let c = &self.cluster;
+        format!("{}://{}.{}:{}", self.scheme(), self.client_service(), *c.namespace, c.proxies.ports.public.value)
+    }
+
+    /// `http` or `https`.
+    pub fn scheme(&self) -> &'static str {
+        if self.cluster.tls.is_some() { "https" } else { "http" }
+    }
+
+    /// The name of the client service in front of all proxies.
+    pub fn client_service(&self) -> String {
+        format!("{}-ais-proxy", self.cluster.release())
+    }
+}
