@@ -7,6 +7,8 @@ die() { printf '%s\n' "$@" >&2; exit 1; }
 # To build; then to make lab hosts and work on them.
 PACKAGES="build-essential pkg-config libssl-dev zlib1g-dev ca-certificates
           iproute2 openssh-server openssh-client sudo xfsprogs e2fsprogs fdisk util-linux mount procps kmod"
+# To make and start the tests' virtual machine (scripts/machine).
+MACHINE_PACKAGES=(qemu-system-x86 seabios mmdebstrap debian-archive-keyring)
 
 need_root() {
     [ "$(id -u)" = 0 ] || die "$0 needs root: it makes test hosts of namespaces, loop devices and links." "Run: sudo $0"
@@ -24,9 +26,9 @@ install_packages() {
         return
     fi
     echo "apt-get install ${missing[*]}"
-    apt-get -qq update
+    apt-get -qq update || return 1
     # RUNLEVEL=1 keeps packages from starting services: the lab runs its own sshd, and this machine shall not get one.
-    RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null
+    RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null || return 1
     case " ${missing[*]} " in
     *" openssh-server "*)
         if command -v systemctl >/dev/null && systemctl disable ssh.service ssh.socket >/dev/null 2>&1; then

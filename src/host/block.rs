@@ -67,12 +67,14 @@ impl Disk {
         Identity { path: self.path.clone(), device: self.device, size: self.size, serial: self.serial.clone(), wwn: self.wwn.clone() }
     }
 
-    /// Whether `name` names this disk: kernel name, device path, serial or WWN. Never a part of one.
+    /// Whether `name` names this disk: kernel name, device path, serial or WWN. Never a part of one. A WWN may stand as in
+    /// sysfs (`naa.5000c500a1b2c3d4`), as lsblk has it (`0x5000c500a1b2c3d4`), or as the bare number.
     pub fn answers_to(&self, name: &str) -> bool {
+        let number = name.strip_prefix("0x").unwrap_or(name);
         name == self.name
             || Path::new(name) == self.path
             || self.serial.as_deref() == Some(name)
-            || self.wwn.as_deref().is_some_and(|w| w == name || w.rsplit('.').next() == Some(name))
+            || self.wwn.as_deref().is_some_and(|w| w == name || w.split_once('.').is_some_and(|(_, n)| n.eq_ignore_ascii_case(number)))
     }
 }
 
@@ -132,7 +134,11 @@ pub fn disk(view: &dyn View, name: &str) -> Result<Option<Disk>, ViewError> {
     }
     let serial = match get("serial")? {
         Some(serial) => Some(serial),
-        None => get("device/serial")?,
+        None => match get("device/serial")? {
+            Some(serial) => Some(serial),
+            // SCSI, SAS and SATA disks tell it only there.
+            None => view.read(&base.join("device/vpd_pg80")).ok().and_then(|page| unit_serial_number(&page)),
+        },
     };
     let wwn = match get("wwid")? {
         Some(wwn) => Some(wwn),
@@ -152,6 +158,15 @@ pub fn disk(view: &dyn View, name: &str) -> Result<Option<Disk>, ViewError> {
         partitions,
         holders: list("holders")?,
     }))
+}
+
+/// The serial number in a SCSI disk's page of vital product data 80h: two bytes, the length (two bytes, high byte first), the
+/// number in ASCII, perhaps padded (SPC-4, 7.8.15).
+fn unit_serial_number(page: &[u8]) -> Option<String> {
+    let length = usize::from(u16::from_be_bytes([*page.get(2)?, *page.get(3)?]));
+    let text = page.get(4..)?.get(..length)?;
+    let text = std::str::from_utf8(text).ok()?.trim_matches(|c: char| c == '\0' || c.is_whitespace());
+    (page.get(1) == Some(&0x80) && !text.is_empty()).then(|| text.to_owned())
 }
 
 /// The disk that `spec` names: kernel name, path (`/dev/disk/by-…` too), serial or WWN. An error lists what is there.
@@ -252,6 +267,24 @@ mod tests {
         assert_eq!(find(&o, &all, "S-sdb").unwrap().name, "sdb");
         assert!(find(&o, &all, "sd").unwrap_err().contains("there are: /dev/sda (1 GiB, serial S-sda)"));
         assert_eq!(all[2].partitions, ["sdb1"]);
+    }
+
+    #[test]
+    fn scsi_disks_tell_serial_numbers_in_binary_and_names_in_two_ways() {
+        let mut o = host();
+        o.set_file("/sys/block/sda/serial", "", 0o444, 0, 0);
+        o.set_file("/sys/block/sda/device/vpd_pg80", "\0\u{80}", 0o444, 0, 0);
+        assert_eq!(disk(&o, "sda").unwrap().unwrap().serial, None, "cut short");
+        o.set_file("/sys/block/sda/device/vpd_pg80", b"\0\x80\0\x0a  ZC1234AB".to_vec(), 0o444, 0, 0);
+        o.set_file("/sys/block/sda/device/wwid", "naa.5000c500a1b2c3d4\n", 0o444, 0, 0);
+        let disk = disk(&o, "sda").unwrap().unwrap();
+        assert_eq!(disk.serial.as_deref(), Some("ZC1234AB"));
+        for name in ["ZC1234AB", "naa.5000c500a1b2c3d4", "0x5000c500a1b2c3d4", "5000c500a1b2c3d4", "0x5000C500A1B2C3D4"] {
+            assert!(disk.answers_to(name), "{name}");
+        }
+        for name in ["ZC1234A", "c500a1b2c3d4", "naa", "0xnaa.5000c500a1b2c3d4", ""] {
+            assert!(!disk.answers_to(name), "{name}");
+        }
     }
 
     #[test]

@@ -36,7 +36,8 @@ pub const MODULE: Module = Module {
 /// Our rules: behind the distribution's 60-block-scheduler.rules, so that ours win.
 const RULES: &str = "/etc/udev/rules.d/99-fettle-block.rules";
 
-/// Settings in the order they are written: a change of scheduler resets nr_requests.
+/// Settings in the order they are written: a change of scheduler resets nr_requests (block/blk-mq-sched.c of Linux), so that is
+/// written again then.
 const SETTINGS: &[&str] =
     &["scheduler", "nr_requests", "read_ahead_kb", "rq_affinity", "max_sectors_kb", "nomerges", "add_random", "wbt_lat_usec"];
 
@@ -75,10 +76,12 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
     let mut results = vec![];
     for disk in chosen {
         let mut previous = Map::new();
+        let mut new_scheduler = false;
         for (setting, value) in &wanted {
             let path = Path::new("/sys/block").join(&disk.name).join("queue").join(setting);
             let now = current(view, &path, disk, setting, value)?;
-            if now != *value {
+            new_scheduler |= *setting == "scheduler" && now != *value;
+            if now != *value || (new_scheduler && *setting == "nr_requests") {
                 plan.changes.push(Change::SetSysfs(SetSysfs { path, value: value.clone() }));
             }
             previous.insert((*setting).to_owned(), json!(now));
@@ -119,11 +122,14 @@ fn current(view: &dyn View, path: &Path, disk: &Disk, setting: &str, value: &str
     Ok(chosen.trim_matches(['[', ']']).to_owned())
 }
 
-/// The rules with exactly one line for `disk`: known by WWN or serial number where it has one, by name otherwise.
+/// The rules with exactly one line for `disk`: known by WWN or serial number where udev can see one, by name otherwise.
+///
+/// `ATTRS`, not `ATTR`: SCSI's `wwid` and NVMe's `serial` are those of the device above the disk.
 fn with_rule(text: &str, disk: &Disk, wanted: &[(&str, String)]) -> String {
     let key = match (&disk.wwn, &disk.serial) {
-        (Some(wwn), _) if rule_safe(wwn) => format!("ATTR{{wwid}}==\"{wwn}\""),
-        (_, Some(serial)) if rule_safe(serial) && disk.name.starts_with("nvme") => format!("ATTRS{{serial}}==\"{serial}\""),
+        (Some(wwn), _) if rule_safe(wwn) => format!("ATTRS{{wwid}}==\"{wwn}\""),
+        // Without a WWN the serial number is not SCSI's, which no attribute shows as text.
+        (None, Some(serial)) if rule_safe(serial) && !disk.name.starts_with("sd") => format!("ATTRS{{serial}}==\"{serial}\""),
         _ => format!("KERNEL==\"{}\"", disk.name),
     };
     let head = format!("ACTION==\"add|change\", SUBSYSTEM==\"block\", ENV{{DEVTYPE}}==\"disk\", {key}");
@@ -141,9 +147,9 @@ fn with_rule(text: &str, disk: &Disk, wanted: &[(&str, String)]) -> String {
     format!("{}\n", lines.join("\n"))
 }
 
-/// Nothing that means something in a udev rule.
+/// Nothing that means something in a udev rule. Blanks don't (`t10.ATA     DISK` is a WWN).
 fn rule_safe(text: &str) -> bool {
-    text.chars().all(|c| c.is_ascii_alphanumeric() || "._-:".contains(c))
+    text.chars().all(|c| c.is_ascii_alphanumeric() || "._-: ".contains(c))
 }
 
 #[cfg(test)]
@@ -187,7 +193,7 @@ mod tests {
         assert!(one.contains("KERNEL==\"sda\", ATTR{queue/scheduler}=\"none\""));
         assert_eq!(with_rule(&one, &disk("sda", None), &wanted), one);
         let two = with_rule(&one, &disk("sdb", Some("naa.5000")), &wanted);
-        assert!(two.contains("ATTR{wwid}==\"naa.5000\""));
+        assert!(two.contains("ATTRS{wwid}==\"naa.5000\""));
         let changed = with_rule(&two, &disk("sda", None), &[("scheduler", "bfq".to_owned())]);
         assert_eq!((changed.matches("bfq").count(), changed.lines().count()), (1, 3));
     }

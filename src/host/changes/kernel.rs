@@ -202,6 +202,12 @@ impl SetSysfs {
         self.path.display().to_string()
     }
 
+    /// Whether a dry run can't tell the value before: a change of scheduler makes the kernel compute `nr_requests` anew, from
+    /// what the driver never shows.
+    fn old_is_vague(&self) -> bool {
+        self.path.ends_with("queue/nr_requests")
+    }
+
     /// Where it is, and what the file would hold. Fails where the value is none of the choices it shows.
     fn prepare(&self, view: &Overlay<'_>) -> Result<(PathBuf, String), ChangeError> {
         let name = self.name();
@@ -230,10 +236,16 @@ impl Act for SetSysfs {
     }
 
     fn describe_with(&self, before: &dyn View) -> String {
+        if self.old_is_vague() {
+            return self.describe();
+        }
         Knob { name: &self.name(), file: self.path.clone() }.describe_with(before, self.value.trim())
     }
 
     fn diff(&self, before: &dyn View) -> Option<Diff> {
+        if self.old_is_vague() {
+            return None;
+        }
         Knob { name: &self.name(), file: self.path.clone() }.diff(before, self.value.trim())
     }
 
