@@ -7,6 +7,7 @@ mod error;
 mod inventory;
 pub mod lab;
 mod play;
+mod render;
 
 pub use error::{CliError, Exit};
 
@@ -37,6 +38,10 @@ enum Command {
     Inventory(inventory::InventoryArgs),
     /// Describe a module and its arguments, or list all modules
     Doc(doc::DocArgs),
+    /// Show the Kubernetes manifests that a cluster spec becomes: what deploy applies
+    Render(render::RenderArgs),
+    /// Print the JSON Schema of a file that you write
+    Schema(render::SchemaArgs),
     /// Throw-away hosts on this machine, for trying things out
     Lab(lab::LabCommand),
 }
@@ -60,6 +65,8 @@ pub fn main() -> ExitCode {
         Command::Journal(args) => ask::journal(&args),
         Command::Inventory(args) => inventory::run(&args),
         Command::Doc(args) => doc::run(&args),
+        Command::Render(args) => render::render(&args),
+        Command::Schema(args) => Ok(render::schema(&args)),
         Command::Lab(command) => {
             command.run().map(|code| Exit(u8::try_from(code).unwrap_or(1))).map_err(|e| CliError::Failed(e.to_string()))
         }
