@@ -5,17 +5,27 @@
 mod apply;
 mod compare;
 mod config;
+pub mod deploy;
 mod error;
+mod info;
 mod kinds;
 mod labels;
+pub mod members;
+pub mod pods;
+mod progress;
+mod rollout;
 mod server;
+mod shrink;
 mod taints;
+pub mod wait;
 
 pub use apply::{Applied, MANAGER, Options, Outcome, apply};
 pub use compare::{covers, difference};
 pub use config::{Access, connect};
 pub use error::{Cause, KubeError};
+pub use info::{Info, Role};
 pub use kinds::{KINDS, Kind, kind};
 pub use labels::{LabelChange, LabelPlan, plan_labels, set_labels};
+pub use progress::{Progress, Quiet};
 pub use server::{Patch, Server};
 pub use taints::{Taint, TaintChange, plan_taints, set_taints};

@@ -1,0 +1,237 @@
+//! Bringing a cluster up, and to a new spec: first everything is asked of the API server as a dry run; only if nothing
+//! is in the way is anything changed.
+
+use super::apply::{Applied, Options as ApplyOptions, Outcome, apply, gone};
+use super::labels::{LabelChange, LabelPlan, plan_labels, set_labels};
+use super::pods::pods;
+use super::{Info, KubeError, Progress, Role, Server, kind, members, rollout, shrink, wait};
+use crate::cluster::Object;
+use crate::host::Diff;
+use serde_json::Value as Json;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// All that makes up a cluster.
+#[derive(Clone, Debug)]
+pub struct Deployment {
+    /// The cluster.
+    pub info: Info,
+    /// Its objects, in the order they are to be applied.
+    pub objects: Vec<Object>,
+    /// Labels its nodes need: node, key, value.
+    pub labels: Vec<(String, String, String)>,
+}
+
+/// How to deploy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Take fields and labels over from other managers.
+    pub force: bool,
+    /// Replace what can't be changed in place.
+    pub recreate: bool,
+    /// How long to wait for the cluster to be complete; zero: don't wait, and roll nothing.
+    pub timeout: Duration,
+}
+
+/// What deploying would change.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// Labels of nodes.
+    pub labels: LabelPlan,
+    /// Every object, in order; those no longer part of the cluster last.
+    pub objects: Vec<Applied>,
+    /// Pods that would be restarted, in order, with the reason. An empty list in a dry run of a changed template is
+    /// never "none": see `restarts_all`.
+    pub restarts: Vec<String>,
+    /// What stands in the way; nothing is changed while there is any.
+    pub problems: Vec<KubeError>,
+    /// Targets to be emptied and taken out, by pod.
+    pub leaving: Vec<String>,
+}
+
+impl Plan {
+    /// Whether anything would change.
+    pub fn changes(&self) -> bool {
+        !self.labels.changes.is_empty()
+            || self.objects.iter().any(|o| o.outcome != Outcome::Unchanged)
+            || !self.restarts.is_empty()
+            || !self.leaving.is_empty()
+    }
+}
+
+/// Asks the server what deploying would change; changes nothing.
+pub async fn plan(server: &Server, deployment: &Deployment, options: Options) -> Result<Plan, KubeError> {
+    let mut plan = Plan::default();
+    if !deployment.labels.is_empty()
+        && let Some(nodes) = kind("Node")
+    {
+        let list = server.list(nodes, None, "").await?;
+        let wanted: Vec<_> = deployment.labels.iter().map(|(n, k, v)| (n.clone(), k.clone(), Some(v.clone()))).collect();
+        match plan_labels(&list, &wanted) {
+            Ok(labels) => plan.labels = labels,
+            Err(e) => plan.problems.push(e),
+        }
+        if !options.force {
+            plan.problems.extend(plan.labels.conflicts.iter().map(conflict));
+        }
+    }
+    let how = ApplyOptions { dry_run: true, force: options.force, recreate: options.recreate };
+    for object in &deployment.objects {
+        match apply(server, object, how).await {
+            Ok(applied) => plan.objects.push(applied),
+            Err(e @ (KubeError::Conflict { .. } | KubeError::Invalid { .. } | KubeError::Missing(_))) => plan.problems.push(e),
+            Err(e) => return Err(e),
+        }
+    }
+    for object in surplus(server, deployment).await? {
+        plan.objects.push(removed(&object));
+    }
+    plan.leaving = shrink::leaving(server, &deployment.info).await?;
+    plan.restarts = rollout::expected(server, &deployment.info, &plan.objects).await?;
+    Ok(plan)
+}
+
+fn conflict(change: &LabelChange) -> KubeError {
+    let or = |v: &Option<String>| v.clone().unwrap_or_default();
+    KubeError::Conflict {
+        what: format!("label Node {}", change.node),
+        causes: vec![super::Cause {
+            field: format!(".metadata.labels.{}", change.key),
+            message: format!("is `{}`, would be `{}`: the node may belong to another cluster", or(&change.before), or(&change.after)),
+        }],
+    }
+}
+
+/// Brings the cluster up, as planned before by [`plan`] (whose problems must be none).
+pub async fn deploy(
+    server: &Server,
+    deployment: &Deployment,
+    plan: &Plan,
+    options: Options,
+    progress: &mut dyn Progress,
+) -> Result<(), KubeError> {
+    let info = &deployment.info;
+    let end = Instant::now() + options.timeout;
+    let mut nodes: Vec<&str> = plan.labels.changes.iter().map(|c| c.node.as_str()).collect();
+    nodes.dedup();
+    for node in nodes {
+        let changes: Vec<_> = plan.labels.changes.iter().filter(|c| c.node == node).cloned().collect();
+        set_labels(server, node, &changes, options.force, false).await?;
+        for change in &changes {
+            progress.line(&format!("node {node}: label {}={}", change.key, change.after.as_deref().unwrap_or_default()));
+        }
+    }
+    if !plan.leaving.is_empty() {
+        shrink::empty(server, info, &plan.leaving, end, progress).await?;
+    }
+    push_config(server, info, plan, progress).await?;
+    let how = ApplyOptions { dry_run: false, force: options.force, recreate: options.recreate };
+    for object in &deployment.objects {
+        progress.now(&format!("apply {}", object.title()));
+        let applied = apply(server, object, how).await?;
+        if applied.outcome != Outcome::Unchanged {
+            progress.line(&format!("{}: {}", applied.title, word(applied.outcome)));
+        }
+    }
+    for object in surplus(server, deployment).await? {
+        let (Ok(kind), name) = (Server::kind_of(&object), object["metadata"]["name"].as_str().unwrap_or_default()) else { continue };
+        let namespace = object["metadata"]["namespace"].as_str();
+        server.delete(kind, namespace, name, object["metadata"]["uid"].as_str(), false, false).await?;
+        gone(server, kind, namespace, name).await?;
+        progress.line(&format!("{} {name}: deleted, it is no longer part of the cluster", kind.name));
+    }
+    if options.timeout.is_zero() {
+        return Ok(());
+    }
+    rollout::roll(server, info, end, progress).await?;
+    let map = wait::complete(server, info, end, progress).await?;
+    rebalance(server, info, &map, info.rebalance, progress).await
+}
+
+/// `created`, `changed`, ….
+pub fn word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Unchanged => "unchanged",
+        Outcome::Created => "created",
+        Outcome::Changed => "changed",
+        Outcome::Recreated => "replaced",
+        Outcome::Deleted => "deleted",
+    }
+}
+
+/// Switches rebalancing on or off, if it is not so already.
+pub(super) async fn rebalance(
+    server: &Server,
+    info: &Info,
+    map: &members::Map,
+    on: bool,
+    progress: &mut dyn Progress,
+) -> Result<(), KubeError> {
+    let pods = pods(server, info).await?;
+    let now = members::config(server, info, map, &pods).await?;
+    if now["rebalance"]["enabled"] == on {
+        return Ok(());
+    }
+    members::set_config(server, info, map, &pods, &serde_json::json!({"rebalance": {"enabled": on}})).await?;
+    progress.line(&format!("rebalance: {}", if on { "on" } else { "off" }));
+    Ok(())
+}
+
+/// AIStore reads the ConfigMap only at its very first start; a cluster that runs is told new settings itself. It is told
+/// before the ConfigMap changes, so that a run which ends in between tells it again next time.
+async fn push_config(server: &Server, info: &Info, plan: &Plan, progress: &mut dyn Progress) -> Result<(), KubeError> {
+    let title = format!("ConfigMap {}/{}-global-cm", info.namespace, info.name);
+    let is_new = plan.objects.iter().any(|o| o.title == title && o.outcome == Outcome::Changed);
+    if !is_new || info.config.as_object().is_none_or(serde_json::Map::is_empty) {
+        return Ok(());
+    }
+    let pods = pods(server, info).await?;
+    if !pods.iter().any(|p| p.role == Role::Proxy && p.ready) {
+        return Ok(());
+    }
+    let map = members::map(server, info, &pods).await?;
+    members::set_config(server, info, &map, &pods, &info.config).await?;
+    progress.line("configuration: the running cluster has the new settings");
+    Ok(())
+}
+
+/// Kinds that are removed when the spec no longer has them. Namespaces, volumes and claims never are: they hold data.
+const PRUNED: &[&str] = &[
+    "ServiceAccount",
+    "Role",
+    "RoleBinding",
+    "ConfigMap",
+    "Service",
+    "StatefulSet",
+    "Deployment",
+    "PodDisruptionBudget",
+    "Job",
+    "PodMonitor",
+    "Certificate",
+];
+
+/// Objects made for this cluster that its spec no longer has.
+async fn surplus(server: &Server, deployment: &Deployment) -> Result<Vec<Json>, KubeError> {
+    let info = &deployment.info;
+    let mut all = vec![];
+    for name in PRUNED {
+        let Some(kind) = kind(name) else { continue };
+        for mut object in server.list(kind, Some(&info.namespace), &info.everything()).await? {
+            let kept = |o: &Object| o.kind() == *name && o.json["metadata"]["name"] == object["metadata"]["name"];
+            if !deployment.objects.iter().any(kept) && object["metadata"]["ownerReferences"].is_null() {
+                // Lists leave out what all their items are.
+                object["kind"] = Json::from(kind.name);
+                object["apiVersion"] = Json::from(kind.api_version);
+                all.push(object);
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn removed(object: &Json) -> Applied {
+    let title = Object { json: object.clone() }.title();
+    let before = crate::yaml::to_text(&super::compare::essence(object), true);
+    let diff = Diff { before_header: title.clone(), after_header: "nothing".into(), before, after: String::new() };
+    Applied { title, outcome: Outcome::Deleted, diff: Some(diff), unchecked: false }
+}

@@ -1,0 +1,174 @@
+//! New versions and settings of pods: proxies first, the primary last of them, then targets; one at a time, each back in
+//! the cluster map before the next. Rebalancing is off meanwhile, so that a restart moves no data.
+
+use super::apply::Applied;
+use super::deploy::rebalance;
+use super::members;
+use super::pods::{Pod, pods};
+use super::shrink::hand_over;
+use super::wait::{PAUSE, complete, describe};
+use super::{Info, KubeError, Outcome, Progress, Role, Server, kind};
+use std::collections::BTreeMap;
+use tokio::time::{Instant, sleep};
+
+/// The revision each StatefulSet's pods should have, once its controller has seen its newest version.
+async fn revisions(server: &Server, info: &Info, end: Instant) -> Result<BTreeMap<Role, String>, KubeError> {
+    let mut all = BTreeMap::new();
+    let Some(sets) = kind("StatefulSet") else { return Ok(all) };
+    for role in [Role::Proxy, Role::Target] {
+        loop {
+            let Some(set) = server.get(sets, Some(&info.namespace), &info.set_name(role)).await? else { break };
+            let seen = set["status"]["observedGeneration"].as_u64() >= set["metadata"]["generation"].as_u64();
+            if let Some(revision) = set["status"]["updateRevision"].as_str().filter(|_| seen) {
+                all.insert(role, revision.to_owned());
+                break;
+            }
+            if Instant::now() >= end {
+                let name = info.set_name(role);
+                return Err(KubeError::Other(format!(
+                    "the time is up (--timeout): nothing acts on StatefulSet {name}; is the controller manager running?"
+                )));
+            }
+            sleep(PAUSE).await;
+        }
+    }
+    Ok(all)
+}
+
+fn outdated<'a>(pods: &'a [Pod], revisions: &BTreeMap<Role, String>) -> Vec<&'a Pod> {
+    pods.iter().filter(|p| revisions.get(&p.role).is_some_and(|r| p.revision != *r)).collect()
+}
+
+/// The pods that deploying will restart, in order, as far as can be known before.
+pub async fn expected(server: &Server, info: &Info, objects: &[Applied]) -> Result<Vec<String>, KubeError> {
+    let all = pods(server, info).await?;
+    let now = revisions(server, info, Instant::now()).await.unwrap_or_default();
+    let late: Vec<String> = outdated(&all, &now).into_iter().map(|p| p.name.clone()).collect();
+    let template_changes = |role: Role| {
+        let title = format!("StatefulSet {}/{}", info.namespace, info.set_name(role));
+        objects.iter().any(|o| {
+            o.title == title
+                && o.outcome != Outcome::Unchanged
+                && o.diff.as_ref().is_some_and(|d| template(&d.before) != template(&d.after))
+        })
+    };
+    let changing: Vec<Role> = [Role::Proxy, Role::Target].into_iter().filter(|r| template_changes(*r)).collect();
+    let mut restarted: Vec<Pod> = all.into_iter().filter(|p| late.contains(&p.name) || changing.contains(&p.role)).collect();
+    let primary = match restarted.iter().any(|p| p.role == Role::Proxy) {
+        true => primary(server, info).await,
+        false => None,
+    };
+    restarted.sort_by_key(|p| order(p, primary.as_deref()));
+    Ok(restarted.into_iter().map(|p| p.name).collect())
+}
+
+/// The part of a StatefulSet's YAML that makes pods.
+fn template(yaml: &str) -> String {
+    let parsed = crate::yaml::parse_one("StatefulSet", yaml);
+    parsed.map(|n| n.to_json()["spec"]["template"].to_string()).unwrap_or_default()
+}
+
+async fn primary(server: &Server, info: &Info) -> Option<String> {
+    let all = pods(server, info).await.ok()?;
+    let map = members::map(server, info, &all).await.ok()?;
+    map.primary().map(|m| m.pod.clone())
+}
+
+/// What does not work anyway first; then proxies before targets, the primary last of its kind, and by number.
+fn order(pod: &Pod, primary: Option<&str>) -> (bool, Role, bool, u32) {
+    (pod.ready, pod.role, primary == Some(pod.name.as_str()), pod.ordinal)
+}
+
+/// Restarts what is outdated. Stops at the first that does not come back.
+pub async fn roll(server: &Server, info: &Info, end: Instant, progress: &mut dyn Progress) -> Result<(), KubeError> {
+    let revisions = revisions(server, info, end).await?;
+    let mut quiet = false;
+    loop {
+        let all = pods(server, info).await?;
+        let mut late: Vec<Pod> = outdated(&all, &revisions).into_iter().filter(|p| !p.leaving).cloned().collect();
+        if late.is_empty() {
+            return Ok(());
+        }
+        let primary = primary(server, info).await;
+        late.sort_by_key(|p| order(p, primary.as_deref()));
+        let Some(pod) = late.first() else { return Ok(()) };
+        let left = late.len();
+        if pod.ready {
+            // One that serves is taken down only while all others serve.
+            let map = complete(server, info, end, progress).await.map_err(|e| halt(pod, left, &e.to_string()))?;
+            if !quiet {
+                rebalance(server, info, &map, false, progress).await?;
+                quiet = true;
+            }
+            if primary.as_deref() == Some(pod.name.as_str()) {
+                hand_over(server, info, &map, &all, std::slice::from_ref(&pod.name), end, progress).await?;
+            }
+        }
+        progress.now(&format!("{}: restarting, {left} to go", pod.name));
+        if let Some(kind) = kind("Pod") {
+            server.delete(kind, Some(&info.namespace), &pod.name, Some(&pod.uid), false, false).await?;
+        }
+        back(server, info, pod, &revisions, end, progress).await.map_err(|e| halt(pod, left, &e.to_string()))?;
+        progress.line(&format!("{}: restarted, back in the cluster", pod.name));
+    }
+}
+
+/// Waits until the successor of `old` is ready and in the cluster map. One that was not ready need only be ready.
+async fn back(
+    server: &Server,
+    info: &Info,
+    old: &Pod,
+    revisions: &BTreeMap<Role, String>,
+    end: Instant,
+    progress: &mut dyn Progress,
+) -> Result<(), KubeError> {
+    loop {
+        let state = match look(server, info, old, revisions).await {
+            Ok(None) => return Ok(()),
+            Ok(Some(state)) => state,
+            Err(e) if e.is_passing() => e.to_string(),
+            Err(e) => return Err(e),
+        };
+        if Instant::now() >= end {
+            return Err(KubeError::Other(state));
+        }
+        progress.now(&state);
+        sleep(PAUSE).await;
+    }
+}
+
+/// `None`: it is back.
+async fn look(server: &Server, info: &Info, old: &Pod, revisions: &BTreeMap<Role, String>) -> Result<Option<String>, KubeError> {
+    let all = pods(server, info).await?;
+    let Some(new) = all.iter().find(|p| p.name == old.name && p.uid != old.uid) else {
+        return Ok(Some(format!("{}: stopping", old.name)));
+    };
+    if revisions.get(&new.role).is_some_and(|r| *r != new.revision) {
+        return Ok(Some(format!("{}: made from an older version again", new.name)));
+    }
+    if !new.ready {
+        return Ok(Some(describe(server, info, new).await));
+    }
+    if !old.ready {
+        return Ok(None);
+    }
+    let map = match members::map(server, info, &all).await {
+        Ok(map) => map,
+        Err(e) => return Ok(Some(format!("{}: ready; no cluster map: {e}", new.name))),
+    };
+    match map.of_pod(&new.name) {
+        Some(member) if !member.away => Ok(None),
+        // Addresses that don't name pods: then the numbers must do.
+        None if map.is_complete(info) => Ok(None),
+        _ => Ok(Some(format!("{}: ready, and not back in the cluster map yet", new.name))),
+    }
+}
+
+fn halt(pod: &Pod, left: usize, why: &str) -> KubeError {
+    let others =
+        if left > 1 { format!(" {} other pods keep running as they were, and rebalancing stays off.", left - 1) } else { String::new() };
+    KubeError::Other(format!(
+        "{} does not come back: {why}\nThe rollout stops here.{others} To go on: put right what is wrong and deploy again. To go back: deploy the earlier spec",
+        pod.name
+    ))
+}

@@ -1,0 +1,76 @@
+//! Waiting until a cluster is complete, saying what is missing.
+
+use super::members::{self, Map};
+use super::pods::{Pod, pods, why_no_pod, why_not_ready};
+use super::{Info, KubeError, Progress, Role, Server};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// Between looks: pods take seconds to start, and an API server bears one list a second.
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
+
+/// Waits until all pods are ready and in the cluster map; errors say which pod is stuck, and why.
+pub async fn complete(server: &Server, info: &Info, end: Instant, progress: &mut dyn Progress) -> Result<Map, KubeError> {
+    let mut last = String::new();
+    loop {
+        let missing = match look(server, info).await {
+            Ok(Ok(map)) => {
+                progress.now("");
+                return Ok(map);
+            }
+            Ok(Err(missing)) => missing,
+            // The API server may be away for a while: it is only being looked at.
+            Err(e) if e.is_passing() && Instant::now() < end => format!("{e}; asking again"),
+            Err(e) => return Err(e),
+        };
+        if Instant::now() >= end {
+            return Err(KubeError::Other(format!("the time is up (--timeout): {}", stuck(server, info, &missing).await)));
+        }
+        if missing != last {
+            progress.now(&missing);
+            last = missing;
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// The map if all is there; otherwise what is missing.
+async fn look(server: &Server, info: &Info) -> Result<Result<Map, String>, KubeError> {
+    let pods = pods(server, info).await?;
+    let ready = |role| pods.iter().filter(|p| p.role == role && p.ready && !p.leaving).count();
+    let counts =
+        format!("{} of {} proxies and {} of {} targets ready", ready(Role::Proxy), info.proxies, ready(Role::Target), info.targets);
+    if ready(Role::Proxy) < info.proxies as usize || ready(Role::Target) < info.targets as usize {
+        return Ok(Err(counts));
+    }
+    match members::map(server, info, &pods).await {
+        Ok(map) if map.is_complete(info) => Ok(Ok(map)),
+        Ok(map) => {
+            Ok(Err(format!("{counts}; the cluster map has {} proxies and {} targets", map.serving(Role::Proxy), map.serving(Role::Target))))
+        }
+        Err(KubeError::Denied(text)) => Err(KubeError::Denied(text)),
+        Err(e) => Ok(Err(format!("{counts}; no cluster map yet: {e}"))),
+    }
+}
+
+/// What is missing, with the reason for each pod that is not ready.
+pub(super) async fn stuck(server: &Server, info: &Info, missing: &str) -> String {
+    let Ok(pods) = pods(server, info).await else { return missing.to_owned() };
+    let mut lines = vec![missing.to_owned()];
+    for role in [Role::Proxy, Role::Target] {
+        let there: Vec<&Pod> = pods.iter().filter(|p| p.role == role).collect();
+        if there.len() < info.wanted(role) as usize {
+            lines.push(format!("{}: {}", info.set_name(role), why_no_pod(server, info, role).await));
+        }
+        for pod in there.into_iter().filter(|p| !p.ready) {
+            lines.push(describe(server, info, pod).await);
+        }
+    }
+    lines.join("\n")
+}
+
+/// `ais-target-1 on node3: …why`.
+pub(super) async fn describe(server: &Server, info: &Info, pod: &Pod) -> String {
+    let place = if pod.node.is_empty() { String::new() } else { format!(" on {}", pod.node) };
+    format!("{}{place}: {}", pod.name, why_not_ready(server, info, pod).await)
+}
