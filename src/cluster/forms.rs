@@ -33,7 +33,7 @@ forms! {
     /// A DNS label that starts with a letter (RFC 1035), which service names need.
     Label as Name = "a name", "^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$", false, |t| dns_label(t, true);
     /// A name of a Kubernetes object: DNS labels joined by dots (RFC 1123).
-    Subdomain as ObjectName = "the name of a Kubernetes object", "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", false, subdomain;
+    Subdomain as ObjectName = "an object name", "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", false, subdomain;
     /// A node's name in Kubernetes.
     Node as NodeName = "a node name", "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", false, subdomain;
     /// A domain.

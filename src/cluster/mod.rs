@@ -18,7 +18,7 @@ pub use check::check_together;
 pub use object::Object;
 pub use objects::{RESTART, TargetSet};
 pub use open::{Opened, open};
-pub use read::{load, read, schema};
+pub use read::{load, read, schema, with_defaults};
 pub use reference::reference;
 pub use resolve::{LabelledNodes, NodeInfo, Nodes, Resolved, Role, node_name};
 pub use spec::*;

@@ -38,7 +38,7 @@ impl<T: Known> Value for Kube<T> {
         let typed: T = match serde_json::from_value(json.clone()) {
             Ok(typed) => typed,
             Err(e) => {
-                out.push(Diagnostic::error(&node.loc, format!("`{what}` is not a {} of Kubernetes: {e}", T::NAME)));
+                out.push(Diagnostic::error(&node.loc, format!("`{what}` is not Kubernetes' {}: {e}", T::NAME)));
                 return None;
             }
         };
@@ -47,7 +47,7 @@ impl<T: Known> Value for Kube<T> {
         if let Some((key, loc, inside)) = lost(node, &kept) {
             out.push(
                 Diagnostic::error(&loc, format!("unknown field `{key}` of `{what}{inside}`"))
-                    .help(format!("`{what}` is a {} of Kubernetes: https://kubernetes.io/docs/reference/kubernetes-api/", T::NAME)),
+                    .help(format!("`{what}` is Kubernetes' {}: https://kubernetes.io/docs/reference/kubernetes-api/", T::NAME)),
             );
             return None;
         }
@@ -57,7 +57,7 @@ impl<T: Known> Value for Kube<T> {
         serde_json::to_value(&self.0).unwrap_or_default()
     }
     fn shape() -> Shape {
-        Shape::plain(json!({"type": "object"}), &format!("a {} of Kubernetes", T::NAME))
+        Shape::plain(json!({"type": "object"}), &format!("Kubernetes' {}", T::NAME))
     }
     fn placeholder() -> Self {
         // Every field of these types is optional.

@@ -42,6 +42,11 @@ fn tags(node: &Node, out: &mut Diagnostics) {
     }
 }
 
+/// The spec as data, with every default written out.
+pub fn with_defaults(cluster: &Cluster) -> Json {
+    cluster.to_json()
+}
+
 /// The JSON Schema (draft 2020-12) of the cluster spec, made from the table that reads it.
 pub fn schema() -> Json {
     let shape = section_shape::<Cluster>();

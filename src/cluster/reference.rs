@@ -4,15 +4,21 @@ use super::spec::Cluster;
 use super::table::{Described, describe};
 use serde_json::Value as Json;
 
-/// A heading and a table of fields for each section, from the whole file inwards.
+/// A heading and a table of fields for each section, from the whole file inwards. Sections that are the same are described once.
 pub fn reference() -> String {
     let mut out = String::new();
-    section("", &describe::<Cluster>(), &mut out);
+    section("", &describe::<Cluster>(), &mut vec![], &mut out);
     out.trim_end().to_owned() + "\n"
 }
 
-fn section(path: &str, described: &Described, out: &mut String) {
+/// `known`: the sections described so far, by what they are for.
+fn section(path: &str, described: &Described, known: &mut Vec<(String, String)>, out: &mut String) {
     let heading = if path.is_empty() { "The file".to_owned() } else { format!("`{path}`") };
+    if let Some((_, same)) = known.iter().find(|(about, _)| *about == described.about) {
+        out.push_str(&format!("## {heading}\n\nAs `{same}`.\n\n"));
+        return;
+    }
+    known.push((described.about.clone(), path.to_owned()));
     out.push_str(&format!("## {heading}\n\n{}\n\n", described.about));
     if !described.fields.is_empty() {
         out.push_str("| field | value | default | meaning |\n|---|---|---|---|\n");
@@ -33,7 +39,7 @@ fn section(path: &str, described: &Described, out: &mut String) {
     for field in &described.fields {
         if let Some(inner) = &field.shape.section {
             let dot = if path.is_empty() { "" } else { "." };
-            section(&format!("{path}{dot}{}{}", field.name, field.shape.step), inner, out);
+            section(&format!("{path}{dot}{}{}", field.name, field.shape.step), inner, known, out);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The table behind the cluster spec. Each section of `cluster.yml` is declared once, with [`section!`]; that one
 //! declaration makes the Rust type, the located reading of YAML, the JSON Schema and the reference, so they can't differ.
 
-use crate::diag::{Diagnostic, Diagnostics, Loc};
+use crate::diag::{Diagnostic, Diagnostics, Loc, nearest};
 use crate::yaml::{Mapping, Node};
 use serde_json::{Map, Value as Json, json};
 
@@ -13,6 +13,8 @@ pub trait Value: Sized {
     fn to_json(&self) -> Json;
     /// Its form, for the schema and the reference.
     fn shape() -> Shape;
+    /// Says where a value stands that the file does not give: where its section does.
+    fn stand(&mut self, _loc: &Loc) {}
     /// Any value of the type; stands where a required one is missing, and is never used: the file is refused then.
     fn placeholder() -> Self;
 }
@@ -107,14 +109,19 @@ pub struct Fields<'a> {
     loc: Loc,
     /// How the section is called in messages: `proxies.ports`; empty for the whole file.
     path: String,
-    known: Vec<Field>,
+    /// Names of the fields so far.
+    names: Vec<&'static str>,
+    /// Their descriptions, if the section is only described.
+    described: Option<Vec<Field>>,
+    /// Required fields that are not there.
+    missing: Vec<(&'static str, Diagnostic)>,
     /// Errors found; dropped when the section is only described.
     pub out: Diagnostics,
 }
 
 impl<'a> Fields<'a> {
     fn new(map: &'a Mapping, loc: Loc, path: &str) -> Self {
-        Self { map, loc, path: path.to_owned(), known: vec![], out: Diagnostics::default() }
+        Self { map, loc, path: path.to_owned(), names: vec![], described: None, missing: vec![], out: Diagnostics::default() }
     }
 
     /// Where the section stands.
@@ -124,29 +131,35 @@ impl<'a> Fields<'a> {
 
     /// The field `name`.
     pub fn field<T: Value>(&mut self, name: &'static str, doc: &[&str], absent: Absent<T>) -> T {
-        let doc = doc.iter().map(|l| l.trim()).collect::<Vec<_>>().join(" ").trim().to_owned();
-        let default = match &absent {
-            Absent::Is(value) => Some(value.to_json()).filter(|d| !d.is_null()),
-            Absent::Refused => None,
-        };
-        let required = matches!(absent, Absent::Refused);
-        self.known.push(Field { name, doc, required, default, shape: T::shape() });
+        let text = || doc.iter().map(|l| l.trim()).collect::<Vec<_>>().join(" ").trim().to_owned();
+        self.names.push(name);
+        if let Some(described) = &mut self.described {
+            let default = match &absent {
+                Absent::Is(value) => Some(value.to_json()).filter(|d| !d.is_null()),
+                Absent::Refused => None,
+            };
+            let required = matches!(absent, Absent::Refused);
+            described.push(Field { name, doc: text(), required, default, shape: T::shape() });
+        }
         let what = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
         // A key without a value is as if it weren't there, as in Kubernetes.
         let given = self.map.get(name).filter(|node| !node.is_null());
         match (given, absent) {
             (Some(node), _) => T::read(node, &what, &mut self.out).unwrap_or_else(T::placeholder),
-            (None, Absent::Is(value)) => value,
+            (None, Absent::Is(mut value)) => {
+                value.stand(&self.loc);
+                value
+            }
             (None, Absent::Refused) => {
                 let loc = self.map.entry(name).map_or(&self.loc, |(key, _)| &key.loc);
-                self.out.push(Diagnostic::error(loc, format!("`{what}` is missing")).help(format!("it is {}", T::shape().words)));
+                self.missing.push((name, Diagnostic::error(loc, format!("`{what}` is missing")).help(text().trim_end_matches('.'))));
                 T::placeholder()
             }
         }
     }
 
     fn refuse_unknown(&mut self) {
-        let names: Vec<&str> = self.known.iter().map(|f| f.name).collect();
+        let names = &self.names;
         let place = if self.path.is_empty() { "the cluster spec".to_owned() } else { format!("`{}`", self.path) };
         for (key, _) in self.map.iter() {
             let Some(name) = key.as_str() else {
@@ -157,9 +170,14 @@ impl<'a> Fields<'a> {
                 continue;
             }
             let d = Diagnostic::error(&key.loc, format!("unknown field `{name}` of {place}")).nearest(name, names.iter().copied());
+            // A required field that was only misspelt is told once.
+            let meant = nearest(name, names.iter().copied());
+            self.missing.retain(|(required, _)| Some(*required) != meant);
             let d = if d.label.is_some() { d } else { d.help(format!("its fields: {}", names.join(", "))) };
             self.out.push(d);
         }
+        let missing = std::mem::take(&mut self.missing);
+        self.out.0.extend(missing.into_iter().map(|(_, d)| d));
     }
 }
 
@@ -180,9 +198,9 @@ pub fn read_section<T: Section>(node: &Node, what: &str, out: &mut Diagnostics) 
 /// A section's own description.
 pub fn describe<T: Section>() -> Described {
     let nothing = Mapping::default();
-    let mut fields = Fields::new(&nothing, Loc::outside("description"), "");
+    let mut fields = Fields { described: Some(vec![]), ..Fields::new(&nothing, Loc::outside("description"), "") };
     T::walk(&mut fields);
-    Described { about: T::about(), fields: fields.known }
+    Described { about: T::about(), fields: fields.described.unwrap_or_default() }
 }
 
 /// The form of a section.
@@ -260,6 +278,11 @@ macro_rules! section {
 
             fn shape() -> $crate::cluster::table::Shape {
                 $crate::cluster::table::section_shape::<Self>()
+            }
+
+            fn stand(&mut self, loc: &$crate::diag::Loc) {
+                self.loc = loc.clone();
+                $($crate::cluster::table::Value::stand(&mut self.$field, loc);)*
             }
 
             fn placeholder() -> Self {

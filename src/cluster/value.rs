@@ -95,8 +95,14 @@ impl<T: Value> Value for Vec<T> {
     }
 }
 
+/// Several of what `words` says one of: `a node name` is `node names`, `a quantity` is `quantities`.
 fn plural(words: &str) -> String {
-    words.strip_prefix("a ").or_else(|| words.strip_prefix("an ")).map_or_else(|| words.to_owned(), |rest| format!("{rest}s"))
+    let Some(one) = words.strip_prefix("a ").or_else(|| words.strip_prefix("an ")) else { return words.to_owned() };
+    match (one.strip_suffix('y'), one.strip_suffix("address")) {
+        (Some(stem), _) => format!("{stem}ies"),
+        (_, Some(_)) => format!("{one}es"),
+        _ => format!("{one}s"),
+    }
 }
 
 impl<T: Value> Value for IndexMap<String, T> {
@@ -152,7 +158,8 @@ impl Value for bool {
 pub fn shown(node: &Node) -> String {
     match &node.value {
         Yaml::Str(s) => format!("`{s}`"),
-        Yaml::Int(_) | Yaml::Float(_) | Yaml::Bool(_) => format!("`{}`", node.key_text()),
+        Yaml::Bool(b) => format!("`{b}`"),
+        Yaml::Int(_) | Yaml::Float(_) => format!("`{}`", node.key_text()),
         _ => node.kind().to_owned(),
     }
 }
@@ -173,9 +180,10 @@ impl<const LOW: i64, const HIGH: i64> Value for Whole<LOW, HIGH> {
         match node.value {
             Yaml::Int(i) if (LOW..=HIGH).contains(&i) => Some(Self(i)),
             _ => {
+                let text = if node.as_str().is_some() { "the text " } else { "" };
                 out.push(Diagnostic::error(
                     &node.loc,
-                    format!("`{what}` must be a whole number from {LOW} to {HIGH}, not {}", shown(node)),
+                    format!("`{what}` must be a whole number from {LOW} to {HIGH}, not {text}{}", shown(node)),
                 ));
                 None
             }
@@ -331,9 +339,16 @@ pub fn word<T: Copy>(node: &Node, what: &str, all: &[(&'static str, &'static str
     found.map(|(_, _, value)| *value)
 }
 
+/// A sentence as it stands in brackets.
+fn inside(sentence: &str) -> String {
+    let text = sentence.trim().trim_end_matches('.');
+    let mut chars = text.chars();
+    chars.next().map(|c| c.to_lowercase().chain(chars).collect()).unwrap_or_default()
+}
+
 /// The form of one of a few words.
 pub fn words_shape(all: &[(&'static str, &'static str)]) -> Shape {
     let names: Vec<&str> = all.iter().map(|(w, _)| *w).collect();
-    let words = all.iter().map(|(w, doc)| format!("`{w}` ({})", doc.trim().trim_end_matches('.'))).collect::<Vec<_>>().join(", ");
+    let words = all.iter().map(|(w, doc)| format!("`{w}` ({})", inside(doc))).collect::<Vec<_>>().join(", ");
     Shape::plain(json!({"type": "string", "enum": names}), &format!("one of {words}"))
 }

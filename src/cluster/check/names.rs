@@ -53,23 +53,19 @@ fn lengths(r: &Resolved, out: &mut Diagnostics) {
     for set in r.target_sets() {
         sets.push((set.name.clone(), set.count, set.exception.map_or(&c.name.loc, |e| &e.name.loc)));
     }
-    for (name, count, loc) in sets {
-        let pod = format!("{name}-{}", count.saturating_sub(1));
-        if name.len() > SET_NAME {
-            let over = name.len() - SET_NAME;
-            out.push(
-                Diagnostic::error(loc, format!("the name is too long: the StatefulSet `{name}` would have {} characters", name.len()))
-                    .help(format!("Kubernetes makes labels of it, which end at 63; {over} characters fewer will do")),
-            );
-            // The pod's name is too long for the same reason.
-            continue;
-        }
-        if pod.len() > POD_NAME {
-            out.push(Diagnostic::error(
-                loc,
-                format!("the name is too long: the pod `{pod}` would have {} characters, and 63 are allowed", pod.len()),
-            ));
-        }
+    // The longest tells enough.
+    sets.sort_by_key(|(name, _, _)| std::cmp::Reverse(name.len()));
+    if let Some((name, _, loc)) = sets.first().filter(|(name, _, _)| name.len() > SET_NAME) {
+        let over = name.len() - SET_NAME;
+        out.push(
+            Diagnostic::error(loc, format!("the name is too long: the StatefulSet `{name}` would have {} characters", name.len()))
+                .help(format!("Kubernetes makes labels of it, which end at 63; {over} characters fewer will do")),
+        );
+    } else if let Some((pod, loc)) =
+        sets.iter().map(|(name, count, loc)| (format!("{name}-{}", count.saturating_sub(1)), loc)).find(|(pod, _)| pod.len() > POD_NAME)
+    {
+        let long = pod.len();
+        out.push(Diagnostic::error(loc, format!("the name is too long: the pod `{pod}` would have {long} characters, and 63 are allowed")));
     }
     if let Some(why) = dns_label(&r.client_service(), true) {
         let loc = c.node_labels.release.as_ref().map_or(&c.name.loc, |release| &release.loc);

@@ -4,27 +4,39 @@ use crate::cluster::Object;
 use crate::cluster::resolve::Resolved;
 use crate::cluster::spec::Reach;
 use crate::diag::{Diagnostic, Diagnostics};
-use crate::yaml;
+use crate::yaml::{self, Node};
 use k8s_openapi::api::core::v1::{LocalObjectReference, Namespace, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{PolicyRule, Role, RoleBinding};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value as Json;
 use std::collections::BTreeMap;
 
-/// The `index`th document of a bundled manifest.
-pub fn bundled<T: DeserializeOwned>(name: &str, text: &str, index: usize) -> Result<T, Diagnostics> {
-    let broken = |why: String| Diagnostics::from(Diagnostic::bare(format!("the bundled manifest {name} is broken: {why}")));
-    let documents = yaml::parse(name, text)?;
-    let document = documents.get(index).ok_or_else(|| broken(format!("it has no document {}", index + 1)))?;
-    serde_json::from_value(document.to_json()).map_err(|e| broken(e.to_string()))
+/// The documents of a bundled manifest.
+pub type Documents = Result<Vec<Json>, Diagnostics>;
+
+/// Reads a bundled manifest.
+pub fn documents(name: &str, text: &str) -> Documents {
+    Ok(yaml::parse(name, text)?.iter().map(Node::to_json).collect())
 }
 
-/// A bundled manifest by its file's name.
+/// The `index`th document of a bundled manifest, as its type.
+pub fn bundled<T: DeserializeOwned>(name: &str, documents: &Documents, index: usize) -> Result<T, Diagnostics> {
+    let broken = |why: String| Diagnostics::from(Diagnostic::bare(format!("the bundled manifest {name} is broken: {why}")));
+    let document = documents.as_ref().map_err(Clone::clone)?.get(index);
+    let document = document.ok_or_else(|| broken(format!("it has no document {}", index + 1)))?;
+    T::deserialize(document).map_err(|e| broken(e.to_string()))
+}
+
+/// A bundled manifest by its file's name; read once.
 macro_rules! manifest {
-    ($file:literal, $index:expr) => {
-        $crate::cluster::objects::base::bundled($file, include_str!(concat!("../../../aisnode/", $file)), $index)
-    };
+    ($file:literal, $index:expr) => {{
+        static READ: std::sync::OnceLock<$crate::cluster::objects::base::Documents> = std::sync::OnceLock::new();
+        let text = include_str!(concat!("../../../aisnode/", $file));
+        let documents = READ.get_or_init(|| $crate::cluster::objects::base::documents($file, text));
+        $crate::cluster::objects::base::bundled($file, documents, $index)
+    }};
 }
 pub(crate) use manifest;
 

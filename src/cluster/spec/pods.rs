@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use k8s_openapi::api::core::v1::{Affinity, PodSecurityContext, SecurityContext};
 
 section! {
-    /// Resources of the aisnode container. Requests equal to limits, for every resource and container, make a pod Guaranteed.
+    /// Resources of a container. Requests equal to limits, for every resource and container, make a pod Guaranteed.
     pub struct Resources {
         /// What the scheduler reserves.
         pub requests: IndexMap<String, At<Quantity>> = empty(),
