@@ -24,6 +24,3 @@ pub use resolve::{LabelledNodes, NodeInfo, Nodes, Resolved, Role, node_name};
 pub use spec::*;
 pub use text::{document, to_yaml};
 pub use value::At;
-
-#[cfg(test)]
-mod tests;

@@ -64,7 +64,7 @@ fn way(role: Role, access: &Access<'_>, out: &mut Diagnostics) {
         let unused = [
             ("load_balancer_class", access.load_balancer_class.map(|c| &c.loc)),
             ("source_ranges", access.source_ranges.first().map(|n| &n.loc)),
-            ("annotations", (!access.annotations.is_empty()).then_some(&access.by.loc)),
+            ("annotations", (!access.annotations.is_empty()).then_some(access.loc)),
         ];
         for (name, loc) in unused {
             if let Some(loc) = loc {

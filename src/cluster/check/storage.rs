@@ -3,7 +3,7 @@
 use crate::cluster::forms::AbsPath;
 use crate::cluster::objects::sanitized;
 use crate::cluster::resolve::Resolved;
-use crate::cluster::spec::{Mountpath, Reach};
+use crate::cluster::spec::Mountpath;
 use crate::cluster::value::At;
 use crate::diag::{Diagnostic, Diagnostics};
 
@@ -170,12 +170,5 @@ fn state(r: &Resolved, out: &mut Diagnostics) {
                 .help("buckets are found again on the mountpaths, the configuration is not"),
             ),
         }
-    }
-    if state.claim.is_none()
-        && state.empty_dir.is_none()
-        && r.cluster.targets.access.by.value == Reach::HostPort
-        && *r.cluster.targets.share_nodes
-    {
-        out.push(Diagnostic::error(&state.loc, "targets that share nodes need a `state.claim`"));
     }
 }

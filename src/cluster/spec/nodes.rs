@@ -4,7 +4,7 @@ use super::{ClaimRetention, Disruption, Exception, LocalVolumes, Mountpath, Pods
 use crate::cluster::forms::{Network, NodeName, Scalar};
 use crate::cluster::table::{Shape, Value, defaults, empty, optional, or, required, section};
 use crate::cluster::value::{At, Count, Port, shown, words};
-use crate::diag::{Diagnostic, Diagnostics};
+use crate::diag::{Diagnostic, Diagnostics, Loc};
 use crate::yaml::{Node, Value as Yaml};
 use indexmap::IndexMap;
 use serde_json::{Value as Json, json};
@@ -128,6 +128,8 @@ section! {
 
 /// How clients outside reach a role, as checks and manifests use it.
 pub struct Access<'a> {
+    /// Where the section stands.
+    pub loc: &'a Loc,
     /// The way.
     pub by: &'a At<Reach>,
     /// The node's port as given.
@@ -204,6 +206,7 @@ macro_rules! role {
             pub fn access(&self) -> Access<'_> {
                 let access = &self.access;
                 Access {
+                    loc: &access.loc,
                     by: &access.by,
                     host_port: access.host_port.as_ref(),
                     annotations: &access.annotations,
