@@ -63,7 +63,8 @@ pub struct JournalArgs {
     json: bool,
 }
 
-fn answers(pattern: &str, connect: &ConnectArgs, becomes: bool, question: &Question) -> Result<Vec<Answer>, CliError> {
+/// Asks the hosts that `pattern` means.
+pub fn answers(pattern: &str, connect: &ConnectArgs, becomes: bool, question: &Question) -> Result<Vec<Answer>, CliError> {
     let inventory = connect.inventory(None)?;
     let mut hosts = inventory.select(pattern)?;
     if let Some(limit) = &connect.limit {

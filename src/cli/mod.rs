@@ -4,6 +4,7 @@ mod ask;
 mod connect;
 mod doc;
 mod error;
+mod init;
 mod inventory;
 pub mod lab;
 mod play;
@@ -38,6 +39,8 @@ enum Command {
     Inventory(inventory::InventoryArgs),
     /// Describe a module and its arguments, or list all modules
     Doc(doc::DocArgs),
+    /// Look at hosts and write a cluster spec that fits them; changes nothing there
+    Init(init::InitArgs),
     /// Show the Kubernetes manifests that a cluster spec becomes: what deploy applies
     Render(render::RenderArgs),
     /// Print the JSON Schema of a file that you write
@@ -65,6 +68,7 @@ pub fn main() -> ExitCode {
         Command::Journal(args) => ask::journal(&args),
         Command::Inventory(args) => inventory::run(&args),
         Command::Doc(args) => doc::run(&args),
+        Command::Init(args) => init::run(&args),
         Command::Render(args) => render::render(&args),
         Command::Schema(args) => Ok(render::schema(&args)),
         Command::Lab(command) => {

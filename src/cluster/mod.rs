@@ -6,6 +6,7 @@ mod object;
 mod objects;
 mod open;
 mod passed;
+pub mod propose;
 mod read;
 mod reference;
 mod resolve;

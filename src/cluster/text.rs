@@ -95,7 +95,7 @@ fn flow(value: &Json) -> String {
 }
 
 /// A text on one line: plain where every reader of YAML 1.1 and 1.2 takes it for text, else in double quotes.
-fn scalar(text: &str) -> String {
+pub(super) fn scalar(text: &str) -> String {
     const WORDS: &[&str] = &["y", "n", "yes", "no", "on", "off", "true", "false", "null"];
     let starts = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/' || c == '_');
     let inside = text

@@ -1,5 +1,6 @@
 //! Facts, under Ansible's names without their `ansible_` prefix, gathered from the host itself: no process is started.
 
+mod disks;
 mod hardware;
 mod network;
 mod system;
@@ -14,14 +15,16 @@ type Subset = (&'static str, fn(&dyn View, &mut Map<String, Json>));
 const MIN: Subset = ("min", system::gather);
 /// The subsets that can be chosen.
 const SUBSETS: &[Subset] = &[("hardware", hardware::gather), ("network", network::gather), ("virtual", system::virtualization)];
+/// What is gathered only when named: Ansible has no such facts, and they cost more.
+const ASKED: Subset = ("disks", disks::gather);
 
 /// Names `gather_subset` knows, for checking.
 pub fn subset_names() -> impl Iterator<Item = &'static str> {
-    ["all", MIN.0].into_iter().chain(SUBSETS.iter().map(|(name, _)| *name))
+    ["all", MIN.0, ASKED.0].into_iter().chain(SUBSETS.iter().map(|(name, _)| *name))
 }
 
 /// Gathers facts. `subset`: names, `!name` takes one out, empty or `all` means everything; what is minimal is gathered
-/// unless `!min` says otherwise. Facts that can't be read are left out.
+/// unless `!min` says otherwise; `disks` only when it is named. Facts that can't be read are left out.
 pub fn gather(view: &dyn View, subset: &[String]) -> Map<String, Json> {
     let asks = |name: &str| subset.iter().any(|s| s == name);
     let everything = subset.is_empty() || asks("all") || subset.iter().all(|s| s.starts_with('!'));
@@ -34,6 +37,9 @@ pub fn gather(view: &dyn View, subset: &[String]) -> Map<String, Json> {
         if wanted(name) {
             gather(view, &mut facts);
         }
+    }
+    if asks(ASKED.0) {
+        (ASKED.1)(view, &mut facts);
     }
     let names = if subset.is_empty() { vec!["all".to_owned()] } else { subset.to_vec() };
     facts.insert("gather_subset".into(), names.into());
@@ -87,5 +93,7 @@ mod tests {
         assert!(facts.contains_key("interfaces") && facts.contains_key("kernel") && !facts.contains_key("devices"));
         let facts = gather(&RealHost, &["!hardware".into()]);
         assert!(facts.contains_key("interfaces") && !facts.contains_key("devices"));
+        assert!(!gather(&RealHost, &[]).contains_key("fettle_disks"), "nobody asked for it");
+        assert!(gather(&RealHost, &["disks".into()]).contains_key("fettle_disks"));
     }
 }
