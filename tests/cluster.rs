@@ -196,3 +196,28 @@ fn the_reference_in_docs_is_the_table() {
         "docs/cluster.md differs from `fettle schema cluster --markdown`: put its output between the two marks there"
     );
 }
+
+#[test]
+fn no_value_anywhere_makes_the_reader_panic() {
+    let inventory = inventory();
+    let mut refused = 0;
+    for name in FULL {
+        let spec = json(&text(name));
+        let mut all = vec![];
+        paths(&spec, "", &mut all);
+        for (i, path) in all.iter().enumerate() {
+            let wrong = match i % 5 {
+                0 => Json::Null,
+                1 => json!(-1),
+                2 => json!("é: {"),
+                3 => json!([{}]),
+                _ => json!({"a": 1.5}),
+            };
+            let mut spec = spec.clone();
+            *spec.pointer_mut(path).unwrap() = wrong;
+            let read = read("spec.yml", &spec.to_string()).and_then(|c| c.resolve(Some(&inventory), None)).map(|r| r.check());
+            refused += usize::from(read.map_or(true, |d| d.has_errors()));
+        }
+    }
+    assert!(refused > 150, "only {refused} were refused");
+}

@@ -37,6 +37,14 @@ pub fn check(r: &Resolved, out: &mut Diagnostics) {
     for (section, labels) in [("proxies.labels", &c.proxies.labels), ("targets.labels", &c.targets.labels)] {
         labels_are(section, labels, out);
     }
+    labels_are("namespace_labels", &c.namespace_labels, out);
+    reserved("namespace_labels", &c.namespace_labels, out);
+    if let Some(first) = c.namespace_labels.values().next().filter(|_| !c.create_namespace) {
+        out.push(
+            Diagnostic::error(&first.loc, "`namespace_labels` are for a namespace that fettle makes, and `create_namespace` is false")
+                .help("label the namespace yourself: kubectl label namespace"),
+        );
+    }
     if let Some(client) = &c.admin_client {
         labels_are("admin_client.labels", &client.labels, out);
         reserved("admin_client.labels", &client.labels, out);

@@ -141,11 +141,16 @@ fn claims(r: &Resolved, out: &mut Diagnostics) {
             }
         }
     }
-    if let Some(retention) = &targets.claim_retention
-        && claimed == 0
-        && r.cluster.state.claim.is_none()
+    let state = r.cluster.state.claim.is_some();
+    for (section, retention, claims) in
+        [("proxies", &r.cluster.proxies.claim_retention, state), ("targets", &targets.claim_retention, state || claimed > 0)]
     {
-        out.push(Diagnostic::error(&retention.loc, "`targets.claim_retention` says what happens to claims, and there are none"));
+        if let Some(retention) = retention.as_ref().filter(|_| !claims) {
+            out.push(Diagnostic::error(
+                &retention.loc,
+                format!("`{section}.claim_retention` says what happens to claims, and there are none"),
+            ));
+        }
     }
 }
 

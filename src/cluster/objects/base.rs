@@ -74,7 +74,9 @@ pub fn push(r: &Resolved, all: &mut Vec<Object>) -> Result<(), Diagnostics> {
     if c.create_namespace {
         let mut namespace: Namespace = manifest!("namespace.yaml", 0)?;
         namespace.metadata.name = Some(c.namespace.to_string());
-        namespace.metadata.labels.get_or_insert_default().insert("app.kubernetes.io/managed-by".into(), "fettle".into());
+        let labels = namespace.metadata.labels.get_or_insert_default();
+        labels.extend(c.namespace_labels.iter().map(|(k, v)| (k.clone(), v.to_string())));
+        labels.insert("app.kubernetes.io/managed-by".into(), "fettle".into());
         put(all, &namespace)?;
     }
     let mut sa: ServiceAccount = manifest!("rbac.yaml", 0)?;

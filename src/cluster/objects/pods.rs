@@ -65,7 +65,8 @@ impl Making<'_> {
             spec.service_name = Some(r.role_name(self.role));
             spec.selector.match_labels = Some(labels.clone());
             spec.volume_claim_templates = Some(claims).filter(|c| !c.is_empty());
-            if let Some(retention) = targets.claim_retention.as_ref().filter(|_| self.role == Role::Target) {
+            let retention = if self.role == Role::Target { &targets.claim_retention } else { &r.cluster.proxies.claim_retention };
+            if let Some(retention) = retention {
                 spec.persistent_volume_claim_retention_policy = Some(StatefulSetPersistentVolumeClaimRetentionPolicy {
                     when_deleted: Some(retention.when_deleted.word().to_owned()),
                     when_scaled: Some(retention.when_scaled.word().to_owned()),

@@ -16,7 +16,7 @@ pub use storage::{
     Claim, ClaimRetention, Disruption, EmptyDir, Exception, HostPath, LocalVolumes, Logs, Mountpath, Retention, Sidecar, State, StateClaim,
 };
 
-use super::forms::{Domain, Image, Name, NodeName, ObjectName, Words};
+use super::forms::{Domain, Image, Name, NodeName, ObjectName, Scalar, Words};
 use super::passed::AisConfig;
 use super::table::{defaults, empty, optional, or, required, section};
 use super::value::{At, words};
@@ -109,6 +109,9 @@ section! {
         pub namespace: At<Name> = or("ais"),
         /// Whether the namespace is one of the cluster's objects. False: it must be there already.
         pub create_namespace: bool = or(true),
+        /// More labels of the namespace. Where Pod Security Standards are enforced it needs `pod-security.kubernetes.io/enforce: privileged`:
+        /// pods use directories and ports of their nodes.
+        pub namespace_labels: IndexMap<String, At<Scalar>> = empty(),
         /// DNS domain of the Kubernetes cluster.
         pub cluster_domain: Domain = or("cluster.local"),
         /// Container images.

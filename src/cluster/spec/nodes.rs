@@ -157,6 +157,8 @@ section! {
         pub ports: ProxyPorts = defaults(),
         /// How clients outside reach them.
         pub access: ProxyAccess = defaults(),
+        /// Whether claims (of `state`) go when pods do. Needs Kubernetes 1.32.
+        pub claim_retention: Option<ClaimRetention> = optional(),
         /// Their pods.
         pub pods: Pods = defaults(),
     }
