@@ -53,20 +53,22 @@ find_cargo() {
     have=$(cargo --version 2>/dev/null || echo none)
     echo "cargo here: $have; needed: $need or newer; looking what Debian has"
     apt-get -qq update
+    # ` cargo | 1.96.1+dfsg1-2~bpo13+1 | http://deb.debian.org/debian trixie-backports/main amd64 Packages`: the release.
     candidate=$(apt-cache madison cargo | awk -F'[| ]+' -v need="$need" '
         function number(text, parts) { split(text, parts, /[^0-9]+/); return parts[1] * 1000 + parts[2] }
-        number($3) >= number(need) { print $3; exit }')
+        number($3) >= number(need) { sub("/.*", "", $5); print $5; exit }')
     if [ -n "$candidate" ]; then
-        echo "apt-get install cargo=$candidate"
-        DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "cargo=$candidate" "rustc=$candidate" >/dev/null || true
+        # From one release, also what they depend on.
+        echo "apt-get install -t $candidate cargo rustc rustfmt rust-clippy"
+        DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends -t "$candidate" cargo rustc rustfmt rust-clippy >/dev/null || true
     elif apt-cache show rustup >/dev/null 2>&1; then
         echo "apt-get install rustup"
         DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends rustup >/dev/null
-        rustup toolchain install stable --profile minimal --component rustfmt --component clippy
-        rustup default stable
+        { rustup toolchain install stable --profile minimal --component rustfmt --component clippy && rustup default stable; } ||
+            echo "rustup can't fetch it" >&2
     fi
     hash -r
-    new_enough "$need" || die "fettle needs Rust $need or newer, and Debian's packages here have none." \
+    new_enough "$need" || die "fettle needs Rust $need or newer, and it can't be had from Debian's packages here." \
         "Either add backports (https://backports.debian.org) and run this again," \
         "or install Rust from https://rustup.rs: curl --proto '=https' -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal" \
         "and run this again."

@@ -42,6 +42,12 @@ fn planned_and_applied(machine: &Machine, arguments: &[&str]) -> Vec<String> {
     planned
 }
 
+/// An apply that must find nothing to do.
+fn nothing_to_do(machine: &Machine, arguments: &[&str]) {
+    let output = machine.fettle(&[&["apply", "--json"], arguments].concat());
+    assert_eq!((output.status.code(), changes(&output)), (Some(0), vec![]), "{}", text(&output));
+}
+
 /// A kubelet as Kubespray leaves it, as far as its configuration and its unit go: a unit that splits variables of an
 /// environment file, arguments over several lines, a configuration with capital booleans and odd spaces. The program only waits.
 const KUBELET: &str = r#"set -e
@@ -128,8 +134,7 @@ fn what_was_prepared_is_still_there_after_a_reboot() {
 
     let made = planned_and_applied(&machine, &all);
     assert!(made.iter().any(|c| c.contains("restart kubelet")), "{made:#?}");
-    let again = planned_and_applied(&machine, &all);
-    assert_eq!(again, Vec::<String>::new());
+    nothing_to_do(&machine, &all);
     prepared(&machine);
     kubelet(&machine);
     assert_ne!(machine.sh("systemctl show -P MainPID kubelet"), before, "the handler restarts it");
@@ -137,8 +142,23 @@ fn what_was_prepared_is_still_there_after_a_reboot() {
     machine.reboot();
     prepared(&machine);
     kubelet(&machine);
-    let after = planned_and_applied(&machine, &all);
-    assert_eq!(after, Vec::<String>::new(), "a reboot undoes nothing");
+    let plan = machine.fettle(&[&["plan", "--json"], &all[..]].concat());
+    assert_eq!((plan.status.code(), changes(&plan)), (Some(0), vec![]), "a reboot undoes nothing: {}", text(&plan));
+    a_disk_that_was_replaced(&machine);
+}
+
+/// Where a disk is new, systemd still has a mount unit for the filesystem of the old one, which it never sees again. What is
+/// mounted there now must stay mounted.
+fn a_disk_that_was_replaced(machine: &Machine) {
+    machine.sh("set -e
+        umount /ais/sdb
+        sed -i 's,^UUID=[^[:space:]]*\\([[:space:]]*/ais/sdb\\),UUID=00000000-1111-4222-8333-444444444444\\1,' /etc/fstab
+        systemctl daemon-reload");
+    assert!(machine.sh("systemctl show -P What ais-sdb.mount").contains("00000000-1111"));
+    let made = planned_and_applied(machine, &["playbooks/data_filesystems.yml"]);
+    assert!(made.iter().any(|c| c.contains("replace /etc/fstab")) && made.iter().any(|c| c.contains("mount /dev/sdb")), "{made:#?}");
+    assert_eq!(machine.sh("sleep 3; findmnt -n -o SOURCE /ais/sdb"), "/dev/sdb");
+    nothing_to_do(machine, &["playbooks/data_filesystems.yml"]);
 }
 
 /// What `site.yml` with everything must have made of the machine. Logging in takes a second: all is asked at once.
@@ -183,4 +203,203 @@ fn kubelet(machine: &Machine) {
     assert_eq!(machine.sh("stat -c %a /etc/kubernetes/kubelet-config.yaml"), "600");
     assert_eq!(machine.sh("systemctl is-active kubelet; cat /run/kubelet.allowed"), "active\nallowedUnsafeSysctls:\n- net.*");
     assert!(machine.sh("cat /run/kubelet.arguments").contains("--config=/etc/kubernetes/kubelet-config.yaml --kubeconfig="));
+}
+
+/// Units for [`units_do_as_they_are_told`]: one that works, and ones that fail in the ways units do.
+const UNITS: &str = r#"set -e
+cd /etc/systemd/system
+unit() { printf '[Service]\n%s\n[Install]\nWantedBy=multi-user.target\n' "$2" >"$1.service"; }
+unit good 'ExecStart=/bin/sleep infinity
+ExecReload=/bin/sh -c "echo reloaded >>/run/good.reloads"'
+unit plain 'ExecStart=/bin/sleep infinity'
+unit once 'Type=oneshot
+ExecStart=/bin/sh -c "echo once >>/run/once"'
+unit fails 'Type=oneshot
+ExecStart=/bin/sh -c "echo the disk of this test is missing >&2; exit 3"'
+unit dies 'ExecStart=/bin/sh -c "sleep 0.2; echo no such flag: --nonsense >&2; exit 4"'
+unit loops 'ExecStart=/bin/sh -c "echo no such flag: --nonsense >&2; exit 4"
+Restart=always
+RestartSec=10s'
+unit wrong 'Type=nonsense'
+mkdir -p /usr/local/lib/systemd/system
+mv plain.service /usr/local/lib/systemd/system
+systemctl daemon-reload
+"#;
+
+#[test]
+fn units_do_as_they_are_told_and_disks_in_use_are_refused() {
+    let disks = ["SWAP0001", "LVM00001", "MD000001", "MD000002", "SWAP0002", "BLANK001"].map(|serial| Disk { bus: Bus::Virtio, serial });
+    let Some(machine) = Machine::start(&disks) else { return };
+    machine.inventory(&[]);
+    units(&machine);
+    units_that_fail(&machine);
+    a_new_unit(&machine);
+    disks_in_use(&machine);
+}
+
+/// A playbook of these tasks, as a file.
+fn playbook(machine: &Machine, tasks: &str) -> String {
+    let text = format!("- hosts: ais\n  gather_facts: false\n  tasks:\n{tasks}");
+    machine.file("tasks.yml", &text).display().to_string()
+}
+
+/// Start, stop, reload, restart, enable, disable, mask: planned as applied, and done.
+fn units(machine: &Machine) {
+    machine.sh(UNITS);
+    let state =
+        || machine.sh("echo $(systemctl show -P ActiveState -P UnitFileState good plain; cat /run/good.reloads 2>/dev/null | wc -l)");
+    for (tasks, wanted, then) in [
+        (
+            "    - service: {name: good, state: started, enabled: true}\n    - systemd: {name: plain.service, masked: true}\n",
+            &["service | enable good", "service | start good", "systemd | mask plain.service"][..],
+            "active enabled inactive masked 0",
+        ),
+        (
+            "    - systemd: {name: good, state: started, enabled: true}\n    - systemd: {name: plain, masked: true}\n    - service: {name: once, state: stopped}\n",
+            &[],
+            "active enabled inactive masked 0",
+        ),
+        (
+            "    - systemd: {name: good, state: reloaded}\n    - systemd: {name: plain, masked: false, state: started, enabled: true}\n",
+            &["systemd | reload good", "systemd | unmask plain", "systemd | enable plain", "systemd | start plain"],
+            "active enabled active enabled 1",
+        ),
+        (
+            "    - systemd: {name: good, state: stopped, enabled: false}\n    - service: {name: plain, enabled: false}\n    - service: {name: once, state: started}\n",
+            &["systemd | disable good", "systemd | stop good", "service | disable plain", "service | start once"],
+            "inactive disabled active disabled 1",
+        ),
+    ] {
+        let path = playbook(machine, tasks);
+        let wanted: Vec<String> = wanted.iter().map(|w| format!("{w} | true")).collect();
+        let made: Vec<String> = planned_and_applied(machine, &[&path]).iter().map(|c| c.replace('"', "")).collect();
+        assert_eq!(made, wanted, "{tasks}");
+        assert_eq!(state(), then, "{tasks}");
+    }
+    assert_eq!(machine.sh("cat /run/once"), "once");
+}
+
+/// What each failing unit is told to do, the dry run's word on it where it can know, and what must be said when it is done.
+fn units_that_fail(machine: &Machine) {
+    let cases = [
+        (
+            "systemd: {name: fails, state: started}",
+            "",
+            "cannot start fails: Job for fails.service failed",
+            "\n  the disk of this test is missing",
+        ),
+        (
+            "systemd: {name: dies, state: started}",
+            "",
+            "cannot start dies: it was started, but ended at once (exit-code)",
+            "\n  no such flag: --nonsense",
+        ),
+        (
+            "service: {name: loops, state: restarted}",
+            "",
+            "cannot start loops: it was started, but ended at once (exit-code)",
+            "\n  no such flag: --nonsense",
+        ),
+        (
+            "systemd: {name: wrong, state: started}",
+            "cannot start wrong: systemd can't load it (bad-setting)",
+            "",
+            "systemd-analyze verify wrong.service",
+        ),
+        ("systemd: {name: plain, state: reloaded}", "cannot reload plain: its unit does not say how (no ExecReload=)", "", ""),
+        ("systemd: {name: good, masked: true}", "cannot mask good: /etc/systemd/system/good.service is where the mask would be", "", ""),
+        ("systemd: {name: nosuch, enabled: true}", "this host has no unit nosuch", "", ""),
+    ];
+    let tasks: String = cases.iter().map(|c| format!("    - {}\n      ignore_errors: true\n", c.0)).collect();
+    let path = playbook(machine, &tasks);
+    for verb in ["plan", "apply"] {
+        let output = machine.fettle(&[verb, &path, "--json"]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+        let said: Vec<String> = String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .map(|l| serde_json::from_str::<Json>(l).unwrap())
+            .filter(|e| e["event"] == "result")
+            .map(|e| e["report"]["message"].as_str().unwrap_or_default().to_owned())
+            .collect();
+        assert_eq!(said.len(), cases.len(), "{said:#?}");
+        for ((task, planned, applied, last), said) in cases.iter().zip(&said) {
+            let wanted = if planned.is_empty() && verb == "apply" { applied } else { planned };
+            let last = if planned.is_empty() && verb == "plan" { "" } else { last };
+            assert!(said.starts_with(wanted) && said.contains(last), "{verb} {task}: {said}");
+        }
+    }
+    machine.sh("systemctl stop loops; systemctl reset-failed");
+}
+
+/// A unit that the same play puts there, changed by a second one, with handlers: the usual way to install a service.
+fn a_new_unit(machine: &Machine) {
+    let tasks = |what: &str| {
+        format!(
+            "    - copy:
+        dest: /etc/systemd/system/fresh.service
+        content: |
+          [Service]
+          ExecStart=/bin/sh -c 'echo {what} >>/run/fresh; exec sleep infinity'
+          [Install]
+          WantedBy=multi-user.target
+      notify: Restart fresh
+    - systemd: {{name: fresh, enabled: true, state: started, daemon_reload: true}}
+  handlers:
+    - name: Restart fresh
+      systemd: {{name: fresh, state: restarted, daemon_reload: true}}
+"
+        )
+    };
+    let first = planned_and_applied(machine, &[&playbook(machine, &tasks("one"))]);
+    assert!(first.iter().any(|c| c.contains("enable fresh")) && first.iter().any(|c| c.contains("restart fresh")), "{first:#?}");
+    assert_eq!(machine.sh("cat /run/fresh; systemctl is-enabled fresh"), "one\none\nenabled");
+    let second = planned_and_applied(machine, &[&playbook(machine, &tasks("two"))]);
+    assert!(second.iter().any(|c| c.contains("make systemd read its unit files again")), "{second:#?}");
+    assert_eq!(machine.sh("cat /run/fresh; systemctl show -P NeedDaemonReload fresh"), "one\none\ntwo\nno");
+    nothing_to_do(machine, &[&playbook(machine, &tasks("two"))]);
+}
+
+/// Disks that somebody uses are refused, each with the reason, also those that `wipe` names; all others stay as they are.
+fn disks_in_use(machine: &Machine) {
+    machine.sh("set -e
+        mkswap -q /dev/vdb; swapon /dev/vdb
+        pvcreate -qq /dev/vdc; vgcreate -qq data /dev/vdc; lvcreate -qq -n one -L 100M data
+        mdadm -q --create /dev/md0 --run --level=1 --raid-devices=2 --metadata=1.2 /dev/vdd /dev/vde
+        printf 'label: gpt\\n,\\n' | sfdisk -q /dev/vdf; udevadm settle --timeout=10
+        mkswap -q /dev/vdf1; swapon /dev/vdf1");
+    let all = "ROOT SWAP0001 LVM00001 MD000001 MD000002 SWAP0002 BLANK001";
+    let list = all.split(' ').collect::<Vec<_>>().join(", ");
+    let before = machine.sh("lsblk -nro NAME,FSTYPE,MOUNTPOINTS | sort");
+    let path = playbook(machine, &format!("    - fettle.datafs: {{devices: [{list}], wipe: [{list}]}}\n"));
+    for verb in ["plan", "apply"] {
+        let output = machine.fettle(&[verb, &path]);
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+        let said = text(&output);
+        for (disk, why) in [
+            ("/dev/vda (1.5 GiB, serial ROOT)", "it holds the root filesystem"),
+            ("/dev/vdb (400 MiB, serial SWAP0001)", "it is in use as swap"),
+            ("/dev/vdc (400 MiB, serial LVM00001)", "it is held by dm-0 (LVM, RAID or device mapper)"),
+            ("/dev/vdd (400 MiB, serial MD000001)", "it is held by md0 (LVM, RAID or device mapper)"),
+            ("/dev/vde (400 MiB, serial MD000002)", "it is held by md0 (LVM, RAID or device mapper)"),
+            ("/dev/vdf (400 MiB, serial SWAP0002)", "it is in use as swap"),
+        ] {
+            assert!(said.contains(&format!("{disk}: {why}")), "{disk}: {why}:\n{said}");
+        }
+        assert!(said.contains("nothing is done on this host") && !said.contains("BLANK001"), "{said}");
+    }
+    assert_eq!(machine.sh("lsblk -nro NAME,FSTYPE,MOUNTPOINTS | sort"), before);
+    // Out of use, but not blank: still refused, with what they hold; `wipe` then does it.
+    machine.sh("set -e; swapoff /dev/vdb /dev/vdf1; vgchange -qq -an data; mdadm -q --stop /dev/md0");
+    let path = playbook(machine, &format!("    - fettle.datafs: {{devices: [{}]}}\n", list.replace("ROOT, ", "")));
+    let said = text(&machine.fettle(&["plan", &path]));
+    for (disk, what) in [("SWAP0001", "swap"), ("LVM00001", "LVM2_member"), ("MD000001", "linux_raid_member"), ("SWAP0002", "")] {
+        let line = said.lines().find(|l| l.contains(&format!("serial {disk}):"))).unwrap_or_else(|| panic!("{disk}: {said}"));
+        assert!(line.contains(what) && (line.contains("it is not blank") || line.contains("has partitions (vdf1)")), "{line}");
+    }
+    let wiped = "SWAP0001, LVM00001, MD000001, SWAP0002";
+    let path = playbook(machine, &format!("    - fettle.datafs: {{devices: [{wiped}, BLANK001], wipe: [{wiped}]}}\n"));
+    let made = planned_and_applied(machine, &[&path]);
+    assert_eq!(made.iter().filter(|c| c.contains("NOT BLANK")).count(), 4, "{made:#?}");
+    assert_eq!(machine.sh("findmnt -rn -t xfs -o TARGET | sort | tr '\\n' ' '"), "/ais/vdb /ais/vdc /ais/vdd /ais/vdf /ais/vdg");
+    nothing_to_do(machine, &[&path]);
 }

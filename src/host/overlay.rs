@@ -39,6 +39,8 @@ pub struct Overlay<'a> {
     /// What predicted mounts cover: (target, names at and below it), in mount order.
     covered: Vec<(PathBuf, BTreeMap<PathBuf, Name>)>,
     units: BTreeMap<String, UnitState>,
+    /// When systemd would have read the files of a unit, and, under the empty name, of all units: seconds since 1970.
+    units_read: BTreeMap<String, f64>,
 }
 
 /// What is predicted of a name.
@@ -114,6 +116,7 @@ impl<'a> Overlay<'a> {
             mounts: None,
             covered: vec![],
             units: BTreeMap::new(),
+            units_read: BTreeMap::new(),
         }
     }
 

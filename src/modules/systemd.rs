@@ -75,7 +75,7 @@ pub(super) fn manage(args: &Args, context: &Context<'_>, name: &str, reload: boo
     }
     let mut draft = Draft::new(context);
     let before = draft.host.unit(name)?;
-    if reload && stale(&draft.host, name, &before)? {
+    if reload && stale(&before) {
         draft.add(change("", UnitAction::DaemonReload))?;
     }
     let (state, enabled, masked) = (args.str("state"), args.bool("enabled"), args.bool("masked"));
@@ -150,33 +150,7 @@ fn file_of(view: &dyn View, name: &str) -> Result<bool, ViewError> {
     Ok(false)
 }
 
-/// Whether systemd must read the unit's files again. It says so itself of files that changed on disk; of files that were only
-/// predicted to change (no inode yet) it can't know.
-fn stale(view: &dyn View, name: &str, state: &UnitState) -> Result<bool, ViewError> {
-    let property = |name: &str| state.properties.iter().find(|(k, _)| k == name).map(|(_, v)| v.as_str()).unwrap_or_default();
-    if property("NeedDaemonReload") != "no" {
-        return Ok(true);
-    }
-    let known: Vec<&str> = property("DropInPaths").split_whitespace().chain([property("FragmentPath")]).filter(|p| !p.is_empty()).collect();
-    for path in &known {
-        match view.stat(Path::new(path), true)? {
-            Some(stat) if stat.ino != 0 => {}
-            _ => return Ok(true),
-        }
-    }
-    for folder in FOLDERS {
-        let folder = Path::new(folder).join(format!("{}.d", full(name)));
-        let names = match view.list(&folder) {
-            Ok(names) => names,
-            Err(ViewError::NotFound(_)) => continue,
-            Err(e) => return Err(e),
-        };
-        for file in names.into_iter().filter(|n| n.ends_with(".conf")) {
-            let path = folder.join(file);
-            if view.stat(&path, true)?.is_some_and(|s| s.ino == 0) {
-                return Ok(true);
-            }
-        }
-    }
-    Ok(false)
+/// Whether systemd must read the unit's files again. It says so itself; of files that are only predicted, the overlay does.
+fn stale(state: &UnitState) -> bool {
+    state.properties.iter().any(|(key, value)| key == "NeedDaemonReload" && value != "no")
 }

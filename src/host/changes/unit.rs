@@ -3,9 +3,12 @@
 use super::run::{Captured, capture};
 use crate::host::act::Act;
 use crate::host::change::{UnitAction, UnitChange};
+use crate::host::overlay::unit_name;
 use crate::host::real::words;
-use crate::host::{Change, ChangeError, Outcome, Overlay, UnitState, View};
+use crate::host::{Change, ChangeError, FileKind, Outcome, Overlay, RealHost, UnitState, View};
 use serde_json::json;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 impl UnitAction {
     /// systemctl's word for it.
@@ -32,6 +35,11 @@ fn is_active(state: &UnitState) -> bool {
     matches!(state.active.as_str(), "active" | "reloading" | "refreshing" | "activating")
 }
 
+/// How often systemd has started it again by itself.
+fn restarts(state: &UnitState) -> u32 {
+    property(state, "NRestarts").parse().unwrap_or(0)
+}
+
 /// A service that does its work and ends: after a start it is not active.
 fn ends_by_itself(state: &UnitState) -> bool {
     property(state, "Type") == "oneshot" && property(state, "RemainAfterExit") != "yes"
@@ -52,8 +60,8 @@ impl UnitChange {
     }
 
     /// What is known to fail before systemd is asked.
-    fn check(&self, state: &UnitState) -> Result<(), ChangeError> {
-        use UnitAction::{Disable, Enable, Reload, Restart, Start};
+    fn check(&self, state: &UnitState, view: &dyn View) -> Result<(), ChangeError> {
+        use UnitAction::{Disable, Enable, Mask, Reload, Restart, Start};
         let wants_file = matches!(self.action, Start | Restart | Reload | Enable | Disable);
         if wants_file && state.load == "not-found" {
             return Err(self.error("this host has no such unit"));
@@ -62,7 +70,16 @@ impl UnitChange {
             return Err(self.error("it is masked; unmask it first (`masked: false`)"));
         }
         if matches!(self.action, Start | Restart) && matches!(state.load.as_str(), "error" | "bad-setting") {
-            return Err(self.error(&format!("systemd can't load it ({})", state.load)));
+            let (load, unit) = (&state.load, unit_name(&self.unit));
+            return Err(self.error(&format!("systemd can't load it ({load}); what is wrong with it says: systemd-analyze verify {unit}")));
+        }
+        if self.action == Reload && is_active(state) && property(state, "CanReload") == "no" {
+            return Err(self.error("its unit does not say how (no ExecReload=); restart it"));
+        }
+        // The mask is a link in this folder, under the unit's own name.
+        let own = Path::new("/etc/systemd/system").join(unit_name(&self.unit));
+        if self.action == Mask && !is_masked(state) && view.stat(&own, false)?.is_some_and(|s| s.kind == FileKind::File) {
+            return Err(self.error(&format!("{} is where the mask would be; move it to /usr/local/lib/systemd/system", own.display())));
         }
         Ok(())
     }
@@ -80,6 +97,46 @@ impl UnitChange {
     }
 }
 
+/// How long a service must stay up that systemd takes for started as soon as its process is there. Programs that refuse their
+/// configuration end well within it.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// Lines of the journal shown of a unit that failed.
+const LAST_WORDS: &str = "6";
+
+impl UnitChange {
+    /// Whether what was started is still there a moment later. Where the program itself tells systemd that it is ready, there is
+    /// nothing to wait for.
+    fn stays_up(&self, begin: SystemTime) -> Result<Outcome, ChangeError> {
+        let mut state = RealHost.unit(&self.unit)?;
+        let before = restarts(&state);
+        if matches!(property(&state, "Type"), "simple" | "exec" | "idle") && is_active(&state) {
+            std::thread::sleep(SETTLE);
+            state = RealHost.unit(&self.unit)?;
+        }
+        // One that systemd starts again and again may be up at this moment.
+        if state.active != "failed" && state.sub != "auto-restart" && restarts(&state) <= before {
+            return Ok(Outcome::default());
+        }
+        let why = match property(&state, "Result") {
+            "" | "success" => "it was started, but ended at once".to_owned(),
+            result => format!("it was started, but ended at once ({result})"),
+        };
+        Err(self.error(&format!("{why}{}", self.last_words(begin))))
+    }
+
+    /// What the unit's journal got since `begin`, as lines to put behind an error.
+    fn last_words(&self, begin: SystemTime) -> String {
+        let unit = unit_name(&self.unit);
+        let since = begin.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let argv = ["journalctl", "--quiet", "--no-pager", "--output=cat", "-n", LAST_WORDS, "--since", &format!("@{since}"), "-u", &unit];
+        let output = capture(&argv.map(str::to_owned), None, None, &[("LC_ALL".to_owned(), "C".to_owned())]);
+        let text = output.map(|o| o.stdout).unwrap_or_default();
+        let lines: String = text.lines().filter(|l| !l.trim().is_empty()).map(|l| format!("\n  {l}")).collect();
+        format!(" (on the host: journalctl -u {unit} -n 50){lines}")
+    }
+}
+
 impl Act for UnitChange {
     fn describe(&self) -> String {
         match self.action {
@@ -90,10 +147,11 @@ impl Act for UnitChange {
 
     fn predict(&self, overlay: &mut Overlay<'_>) -> Result<Outcome, ChangeError> {
         if self.action == UnitAction::DaemonReload {
+            overlay.reload_units();
             return Ok(Outcome::default());
         }
         let mut state = overlay.unit(&self.unit)?;
-        self.check(&state)?;
+        self.check(&state, overlay)?;
         let set = |state: &mut UnitState, active: &str, sub: &str| {
             state.active = active.into();
             state.sub = sub.into();
@@ -137,25 +195,36 @@ impl Act for UnitChange {
                 _ => {}
             }
         }
+        // systemctl makes systemd read all units again after these.
+        if matches!(self.action, UnitAction::Enable | UnitAction::Disable | UnitAction::Mask | UnitAction::Unmask) {
+            overlay.reload_units();
+        }
         overlay.set_unit(&self.unit, state);
         Ok(Outcome::default())
     }
 
     fn perform(&self) -> Result<Outcome, ChangeError> {
+        use UnitAction::{DaemonReload, Mask, Reload, Restart, Start};
+        if matches!(self.action, Mask | Reload) {
+            self.check(&RealHost.unit(&self.unit)?, &RealHost)?;
+        }
+        let begin = SystemTime::now();
         let output = self.run()?;
         if output.rc == 0 {
-            return Ok(Outcome::default());
+            return match self.action {
+                Start | Restart => self.stays_up(begin),
+                _ => Ok(Outcome::default()),
+            };
         }
-        let said = output.stderr.lines().map(str::trim).filter(|l| !l.is_empty()).collect::<Vec<_>>().join("; ");
+        // `See "systemctl status x.service" and …` is what comes below.
+        let said = output.stderr.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with("See "));
+        let said = said.collect::<Vec<_>>().join("; ");
         let mut e = match self.action {
-            UnitAction::DaemonReload => ChangeError::new(format!("systemd could not read its unit files again: {said}")),
-            UnitAction::Start | UnitAction::Restart | UnitAction::Reload => {
-                self.error(&format!("{said} (on the host: journalctl -u {} -n 50)", self.unit))
-            }
+            DaemonReload => ChangeError::new(format!("systemd could not read its unit files again: {said}")),
+            Start | Restart | Reload => self.error(&format!("{said}{}", self.last_words(begin))),
             _ => self.error(&said),
         };
         e.fields.insert("rc".into(), json!(output.rc));
-        e.fields.insert("stderr".into(), json!(output.stderr));
         Err(e)
     }
 
@@ -169,7 +238,8 @@ impl Act for UnitChange {
         match self.action {
             UnitAction::Start | UnitAction::Restart | UnitAction::Reload => {
                 let done = state.active == "inactive" && ends_by_itself(&state) && matches!(property(&state, "Result"), "" | "success");
-                if is_active(&state) || done { Ok(()) } else { wrong("active", &active) }
+                let up = is_active(&state) && state.sub != "auto-restart";
+                if up || done { Ok(()) } else { wrong("active", &active) }
             }
             UnitAction::Stop if is_active(&state) => wrong("stopped", &active),
             UnitAction::Enable if !is_enabled(&state) => wrong("enabled", &state.file),

@@ -95,11 +95,18 @@ impl View for Overlay<'_> {
     }
 
     fn unit(&self, name: &str) -> Result<UnitState, ViewError> {
-        if let Some(state) = self.units.get(&unit_name(name)) {
-            return Ok(state.clone());
-        }
-        let state = self.base.unit(name)?;
-        Ok(if state.load == "not-found" { self.new_unit(name)?.unwrap_or(state) } else { state })
+        let name = unit_name(name);
+        let state = match self.units.get(&name) {
+            Some(state) => state.clone(),
+            None => {
+                let below = self.base.unit(&name)?;
+                if below.load == "not-found" {
+                    return Ok(self.new_unit(&name)?.unwrap_or(below));
+                }
+                below
+            }
+        };
+        self.with_reload_needed(&name, state)
     }
 
     fn xattrs(&self, path: &Path) -> Result<Vec<(String, Vec<u8>)>, ViewError> {
@@ -135,23 +142,62 @@ impl View for Overlay<'_> {
     }
 }
 
+/// systemd.unit(5), the system manager's search path, without generators and `/run`.
+const UNIT_FOLDERS: [&str; 4] = ["/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
+
+/// Whether systemd would say that a unit's files have changed since it read them.
+const RELOAD_NEEDED: &str = "NeedDaemonReload";
+
 impl Overlay<'_> {
     /// A unit systemd does not know yet, but whose file is predicted: systemd loads it when asked.
     fn new_unit(&self, name: &str) -> Result<Option<UnitState>, ViewError> {
-        // systemd.unit(5), the system manager's search path, without generators and `/run`.
-        for folder in ["/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"] {
-            if let Some(text) = self.read_text_opt(&Path::new(folder).join(unit_name(name)))? {
-                let installs = text.lines().any(|line| line.trim() == "[Install]");
-                let file = if installs { "disabled" } else { "static" };
-                return Ok(Some(UnitState {
-                    load: "loaded".into(),
-                    active: "inactive".into(),
-                    sub: "dead".into(),
-                    file: file.into(),
-                    properties: vec![],
-                }));
+        for folder in UNIT_FOLDERS {
+            let path = Path::new(folder).join(name);
+            let Some(text) = self.read_text_opt(&path)? else { continue };
+            let line = |start: &str| text.lines().map(str::trim).find_map(|l| l.strip_prefix(start)).map(str::trim);
+            let file = if line("[Install]").is_some() { "disabled" } else { "static" };
+            let mut properties = vec![
+                ("FragmentPath".to_owned(), path.display().to_string()),
+                (RELOAD_NEEDED.to_owned(), "no".to_owned()),
+                ("CanReload".to_owned(), if line("ExecReload=").is_some() { "yes" } else { "no" }.to_owned()),
+            ];
+            for key in ["Type", "RemainAfterExit"] {
+                properties.extend(line(&format!("{key}=")).map(|value| (key.to_owned(), value.to_owned())));
             }
+            let (load, active, sub) = ("loaded".into(), "inactive".into(), "dead".into());
+            return Ok(Some(UnitState { load, active, sub, file: file.into(), properties }));
         }
         Ok(None)
+    }
+
+    /// The state with what systemd would say about the unit's files: whether any predicted one is newer than its last reading.
+    fn with_reload_needed(&self, name: &str, mut state: UnitState) -> Result<UnitState, ViewError> {
+        let all = self.units_read.get("").copied();
+        let read = all.into_iter().chain(self.units_read.get(name).copied()).fold(0.0, f64::max);
+        let of = |key: &str| state.properties.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str()).unwrap_or_default();
+        let mut paths: Vec<PathBuf> = of("DropInPaths").split_whitespace().chain([of("FragmentPath")]).map(PathBuf::from).collect();
+        for folder in UNIT_FOLDERS.map(Path::new) {
+            paths.push(folder.join(name));
+            let drop_ins = folder.join(format!("{name}.d"));
+            match self.list(&drop_ins) {
+                Ok(names) => paths.extend(names.into_iter().filter(|n| n.ends_with(".conf")).map(|n| drop_ins.join(n))),
+                Err(ViewError::NotFound(_)) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        let mut newer = false;
+        for path in paths.iter().filter(|p| p.is_absolute()) {
+            newer |= match self.walk(path, true)?.found {
+                Found::Node(i) => self.nodes.get(i).is_some_and(|n| matches!(n.body, Body::File(_)) && n.stat.mtime > read),
+                Found::Nothing => all.is_none() && matches!(self.base.stat(path, true), Ok(Some(_))),
+                _ => false,
+            };
+        }
+        let answer = if newer { Some("yes") } else { all.map(|_| "no") };
+        if let Some(answer) = answer {
+            state.properties.retain(|(k, _)| k != RELOAD_NEEDED);
+            state.properties.push((RELOAD_NEEDED.into(), answer.into()));
+        }
+        Ok(state)
     }
 }

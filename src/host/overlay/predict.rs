@@ -186,6 +186,16 @@ impl Overlay<'_> {
 
     /// The state of a systemd unit.
     pub fn set_unit(&mut self, name: &str, state: UnitState) {
-        self.units.insert(unit_name(name), state);
+        let name = unit_name(name);
+        // A unit that is used for the first time is read then.
+        if !self.units.contains_key(&name) && self.base.unit(&name).is_ok_and(|below| below.load == "not-found") {
+            self.units_read.insert(name.clone(), now());
+        }
+        self.units.insert(name, state);
+    }
+
+    /// systemd has read all its unit files again.
+    pub fn reload_units(&mut self) {
+        self.units_read.insert(String::new(), now());
     }
 }

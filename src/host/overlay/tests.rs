@@ -90,6 +90,29 @@ fn a_predicted_unit_file_makes_a_unit() {
 }
 
 #[test]
+fn systemd_must_read_again_what_changed_since_it_did() {
+    let mut over = Overlay::new(&Blank);
+    let needed = |over: &Overlay<'_>| over.unit("x").unwrap().properties.iter().any(|(k, v)| k == "NeedDaemonReload" && v == "yes");
+    let write = |over: &mut Overlay<'_>, path: &str| {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        over.set_file(path, "[Service]\nType=oneshot\nExecStart=/bin/true\n", 0o644, 0, 0);
+    };
+    write(&mut over, "/etc/systemd/system/x.service");
+    assert!(!needed(&over), "a unit nobody has used yet is read when it is");
+    let state = over.unit("x").unwrap();
+    assert!(state.properties.contains(&("Type".into(), "oneshot".into())));
+    over.set_unit("x", state);
+    assert!(!needed(&over));
+    write(&mut over, "/etc/systemd/system/x.service");
+    assert!(needed(&over));
+    assert!(needed(&Overlay::new(&over)), "seen through another overlay");
+    over.reload_units();
+    assert!(!needed(&over) && !needed(&Overlay::new(&over)));
+    write(&mut over, "/etc/systemd/system/x.service.d/10-more.conf");
+    assert!(needed(&over));
+}
+
+#[test]
 fn programs_follow_predicted_files() {
     let mut host = Overlay::new(&Blank);
     host.set_file("/usr/sbin/mkfs.xfs", "", 0o755, 0, 0);
