@@ -73,6 +73,7 @@ pub fn run(args: &InitArgs) -> Result<Exit, CliError> {
         proxies: args.proxies,
         prefix: args.prefix.trim_end_matches('/').to_owned(),
     };
+    wishes.check()?;
     let found = find(args)?;
     let paint = Paint { on: colour_wanted() && !to_screen };
     // The file is the only thing on standard output when it is asked for there.

@@ -8,6 +8,9 @@ mod tests;
 
 pub use facts::{DiskFact, DiskUse, HostFacts, Nic};
 
+use crate::cluster::forms::{Absolute, Picture, dns_label};
+use crate::cluster::value::Form;
+use crate::diag::{Diagnostic, Diagnostics, Loc};
 use std::collections::HashMap;
 
 /// The release that is proposed: the newest that these manifests were written for.
@@ -29,6 +32,23 @@ pub struct Wishes {
     pub proxies: Option<usize>,
     /// The folder that data disks are mounted in.
     pub prefix: String,
+}
+
+impl Wishes {
+    /// Whether a spec can have them; told before any host is asked.
+    pub fn check(&self) -> Result<(), Diagnostics> {
+        let mut out = Diagnostics::default();
+        let mut must = |option: &str, text: &str, why: Option<String>| {
+            if let Some(why) = why {
+                out.push(Diagnostic::error(&Loc::outside(option), format!("`{text}` can't be used: {why}")));
+            }
+        };
+        must("--name", &self.name, dns_label(&self.name, true));
+        must("--namespace", &self.namespace, dns_label(&self.namespace, true));
+        must("--release", &self.release, Picture::wrong(&format!("image:{}", self.release)));
+        must("--prefix", &self.prefix, Absolute::wrong(&self.prefix));
+        if out.has_errors() { Err(out) } else { Ok(()) }
+    }
 }
 
 /// Mountpaths that differ from the common ones, and whose they are.
@@ -71,7 +91,9 @@ pub fn propose(hosts: &[HostFacts], wishes: &Wishes) -> Result<Proposal, String>
     let storage: Vec<&HostFacts> = hosts.iter().filter(|h| h.worker && !h.mountpaths(&wishes.prefix).is_empty()).collect();
     if storage.is_empty() {
         let why = hosts.iter().map(|h| format!("{}: {}", h.host, h.why_not(&wishes.prefix))).collect::<Vec<_>>().join("; ");
-        return Err(format!("no host has a disk for objects ({why})"));
+        let unread = hosts.iter().flat_map(|h| &h.disks).any(|d| d.usage(&wishes.prefix) == DiskUse::Unread);
+        let hint = if unread { ": only root can see whether disks are blank, so ask as root (-b)" } else { "" };
+        return Err(format!("no host has a disk for objects ({why}){hint}"));
     }
     let mut warnings = vec![];
     let (mountpaths, exceptions) = sort(&storage, &wishes.prefix);

@@ -103,7 +103,8 @@ fn without_disks_there_is_no_cluster_and_every_host_says_why() {
     let all = [control, host("n1", &[unread], 10_000, 1500), host("n2", &[small], 10_000, 1500), host("n3", &[], 10_000, 1500)];
     assert_eq!(
         propose(&all, &wishes()).unwrap_err(),
-        "no host has a disk for objects (cp: not in kube_node; n1: sda can't be read; n2: sda is too small for XFS; n3: it has no disks)"
+        "no host has a disk for objects (cp: not in kube_node; n1: sda can't be read; n2: sda is too small for XFS; n3: it has no disks): \
+         only root can see whether disks are blank, so ask as root (-b)"
     );
 }
 
@@ -122,4 +123,14 @@ fn wishes_and_small_hosts_count() {
     assert_eq!(propose(&all, &Wishes { proxies: Some(99), ..wishes() }).unwrap().proxies.len(), 40);
     let nothing = HostFacts::read("n", "n", true, &Map::new());
     assert!(nothing.disks.is_empty() && nothing.nic.is_none());
+}
+
+#[test]
+fn wishes_that_no_spec_can_have_are_told_by_their_options() {
+    assert!(wishes().check().is_ok());
+    let wrong = Wishes { name: "A".into(), namespace: "1".into(), release: "v 5".into(), prefix: "ais".into(), proxies: None };
+    let told = wrong.check().unwrap_err().to_string();
+    for option in ["--name: `A`", "--namespace: `1`", "--release: `v 5`", "--prefix: `ais`"] {
+        assert!(told.contains(option), "{told}");
+    }
 }
