@@ -17,7 +17,7 @@ pub use node::Flags;
 pub use run::TooCostly;
 
 use compile::{Program, Step};
-use node::{One, Place};
+use node::{ENDLESS, One, Place};
 use run::{NOWHERE, Run};
 use std::ops::Range;
 
@@ -109,6 +109,16 @@ impl Pattern {
             }
             if let Some(slots) = run.match_at(at, some && at == start)? {
                 return Ok(Some(Found { pattern: self, text, slots }));
+            }
+            // Whatever follows `.*` has been tried everywhere up to the end of the line.
+            if let Some(Step::Many { one: one @ (One::Any | One::NotNewline), max: ENDLESS, .. }) = self.program.steps.get(1)
+                && !(some && at == start)
+            {
+                match text.get(at..).and_then(|rest| rest.find('\n')).filter(|_| *one == One::NotNewline) {
+                    Some(rest_of_line) => at += rest_of_line + 1,
+                    None => return Ok(None),
+                }
+                continue;
             }
             at += text.get(at..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8);
         }

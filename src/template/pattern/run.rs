@@ -4,9 +4,9 @@ use super::class::Case;
 use super::compile::{Program, Step};
 use super::node::{ENDLESS, One, Place};
 
-/// Most steps of one search, besides [`STEPS_EACH`]: less than a second. Patterns that try every way to split a text take
+/// Most steps of one search, besides [`STEPS_EACH`]: about a second. Patterns that try every way to split a text take
 /// exponentially long; Python has no limit and would hang.
-const STEPS: usize = 20_000_000;
+const STEPS: usize = 100_000_000;
 
 /// Steps more for each byte of the text: many times what a search takes that tries little twice.
 const STEPS_EACH: usize = 100;
@@ -35,7 +35,8 @@ pub struct Run<'p, 't> {
     pub text: &'t str,
     slots: Vec<usize>,
     back: Vec<Back>,
-    left: usize,
+    /// How many steps more it may take.
+    pub left: usize,
 }
 
 /// Why a search was given up.

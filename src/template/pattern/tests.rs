@@ -1,5 +1,6 @@
 //! What Python 3.11 answers to the same.
 
+use super::run::Run;
 use super::{Flags, Pattern};
 
 /// Pattern, text, and all matches: each with its groups, `-` for one that took no part.
@@ -34,6 +35,9 @@ const MATCHES: &[(&str, &str, &str)] = &[
     ("(?i)[à-ÿ]+", "ÀÉ é", "ÀÉ; é"),
     ("(?i:A)b", "ab aB", "ab"),
     ("(?s).+", "a\nb", "a\nb"),
+    ("(?s).*b", "a\nbc", "a\nb"),
+    (".*?b|", "xa\nxb\n", "; ; ; xb; ; "),
+    (".*b", "xa\nxb\nab", "xb; ab"),
     (".+", "a\nb", "a; b"),
     ("(?x) a b # both\n | c", "ab c", "ab; c"),
     ("\\bfoo\\b", "foo food", "foo"),
@@ -96,11 +100,15 @@ fn wrong_patterns_are_named_with_the_place() {
 
 #[test]
 fn a_search_that_would_not_end_is_given_up() {
-    let text = "a".repeat(40);
-    assert!(Pattern::new("(?:a|a)*b", Flags::default()).unwrap().search(&text).is_err());
-    assert!(Pattern::new("(?:){4000000000}", Flags::default()).unwrap().search("").is_err());
+    for (pattern, text) in [("(?:a|a)*b", "a".repeat(40)), ("(?:){4000000000}", String::new())] {
+        let pattern = Pattern::new(pattern, Flags::default()).unwrap();
+        let mut run = Run::new(&pattern.program, &text);
+        run.left = 1_000_000;
+        assert!(run.match_at(0, false).is_err());
+    }
     // A long text is none.
     let long = "x = 1\n".repeat(100_000);
+    assert!(!Pattern::new(".*y", Flags::default()).unwrap().is_match(&"x".repeat(1_000_000)).unwrap());
     let flags = Flags { multiline: true, ..Flags::default() };
     assert_eq!(
         Pattern::new("^x *= *(.*)$", flags).unwrap().replace(&long, 0, |f| f.get(1).unwrap().into()).unwrap(),
