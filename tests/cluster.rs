@@ -193,7 +193,7 @@ fn the_reference_in_docs_is_the_table() {
     let docs = std::fs::read_to_string("docs/cluster.md").unwrap();
     assert!(
         docs.contains(&reference()),
-        "docs/cluster.md differs from `fettle schema cluster --markdown`: put its output between the two marks there"
+        "docs/cluster.md differs from `fettle schema cluster --markdown`: put its output in place of what stands there from `The file` to `What is left out`"
     );
 }
 
