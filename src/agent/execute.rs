@@ -8,7 +8,7 @@ use super::verdict::{Verdict, unknown_inside};
 use crate::host::act::Act;
 use crate::host::apply::{self, Applied};
 use crate::host::identity::{self, User};
-use crate::host::{Change, Overlay, View};
+use crate::host::{Change, ChangeError, Overlay, View};
 use crate::modules::{Args, Context, Effect, Module, Plan, PlanError};
 use crate::play::{Action, Task};
 use crate::protocol::{ChangeReport, Status};
@@ -177,14 +177,17 @@ impl Session<'_> {
             None => apply::predict_all(&changes[..known], &mut self.overlay, options),
         };
         note(applied, verdict);
-        if verdict.status == Status::Failed {
+        let told = verdict.status;
+        if told == Status::Failed {
             return;
         }
         let overlay = own.as_ref().unwrap_or(&self.overlay);
         for change in &changes[known..] {
             let summary = change.describe_with(overlay);
             verdict.status = Status::Unknown;
-            verdict.message = format!("a dry run does not do this: {summary}");
+            if told != Status::Unknown {
+                verdict.message = format!("a dry run does not do this: {summary}");
+            }
             verdict.changes.push(ChangeReport { summary, destroys: change.destroys(), diff: None, done: false });
         }
     }
@@ -290,6 +293,10 @@ fn note(applied: Applied, verdict: &mut Verdict) {
         match done.result {
             Ok(_) if verdict.status == Status::Ok => verdict.status = Status::Changed,
             Ok(_) => {}
+            Err(ChangeError { unknown: Some(why), .. }) => {
+                verdict.status = Status::Unknown;
+                verdict.message = why;
+            }
             Err(error) => {
                 verdict.status = Status::Failed;
                 verdict.message.clone_from(&error.message);

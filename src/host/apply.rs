@@ -3,6 +3,7 @@
 use super::act::Act;
 use super::journal::Journal;
 use super::{Change, ChangeError, Diff, Outcome, Overlay, View};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -55,7 +56,7 @@ pub struct Applied {
 }
 
 impl Applied {
-    /// The first failure.
+    /// The first failure, or the first change whose outcome can't be known.
     pub fn error(&self) -> Option<&ChangeError> {
         self.done.iter().find_map(|d| d.result.as_ref().err())
     }
@@ -205,13 +206,26 @@ fn perform_at_once(changes: &[&Change]) -> Vec<Result<Outcome, ChangeError>> {
     })
 }
 
-/// Predicts `changes` in order on `overlay`; stops at the first that is known to fail.
+/// Predicts `changes` in order on `overlay`; stops at the first that is known to fail. From the first one on whose
+/// outcome can't be known all are unknown: they are told, and so is everybody who looks at what they would touch.
 pub fn predict_all(changes: &[Change], overlay: &mut Overlay<'_>, options: Options<'_>) -> Applied {
     let mut applied = Applied::default();
+    let mut unknown: Option<ChangeError> = None;
     for (index, change) in changes.iter().enumerate() {
         let mut done = look(index, change, overlay, options);
-        done.result = change.predict(overlay);
-        let failed = done.result.is_err();
+        done.result = match &unknown {
+            Some(e) => Err(e.clone()),
+            None => change.predict(overlay),
+        };
+        let failed = match &done.result {
+            Err(ChangeError { unknown: None, .. }) => true,
+            Err(e @ ChangeError { unknown: Some(why), .. }) => {
+                blur(change, overlay, why);
+                unknown = Some(e.clone());
+                false
+            }
+            Ok(_) => false,
+        };
         applied.done.push(done);
         if failed {
             break;
@@ -220,13 +234,43 @@ pub fn predict_all(changes: &[Change], overlay: &mut Overlay<'_>, options: Optio
     applied
 }
 
+/// Makes what `change` would touch unknown.
+fn blur(change: &Change, overlay: &mut Overlay<'_>, why: &str) {
+    match change {
+        Change::WriteFile(c) => overlay.mark_unknown(&c.path, why),
+        Change::SetAttributes(c) => overlay.mark_unknown(&c.path, why),
+        Change::MakeDirectory(c) => overlay.mark_unknown(&c.path, why),
+        Change::MakeLink(c) => overlay.mark_unknown(&c.path, why),
+        Change::Remove(c) => overlay.mark_unknown(&c.path, why),
+        Change::Touch(c) => overlay.mark_unknown(&c.path, why),
+        Change::SetSysfs(c) => overlay.mark_unknown(&c.path, why),
+        Change::SetSysctl(c) => {
+            // A key that names no file touches none.
+            if let Ok(path) = super::changes::kernel::sysctl_path(&c.key) {
+                overlay.mark_unknown(path, why);
+            }
+        }
+        Change::SetMtu(c) => overlay.mark_unknown(Path::new("/sys/class/net").join(&c.link).join("mtu"), why),
+        Change::MakeFilesystem(c) => overlay.mark_unknown(&c.disk.path, why),
+        Change::Mount(c) | Change::Remount(c) => {
+            overlay.mark_unknown(&c.target, why);
+            if let Some(device) = &c.device {
+                overlay.mark_unknown(device, why);
+            }
+        }
+        Change::Unmount(c) => overlay.mark_unknown(&c.target, why),
+        Change::Unit(c) => overlay.mark_unit_unknown(&c.unit, why),
+        // Nobody knows what a command touches, whether it is known to run or not.
+        Change::Run(_) => {}
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::host::RealHost;
     use crate::host::change::{MakeDirectory, Run, WriteFile};
     use crate::host::journal::{self, Entry, RunInfo};
-    use std::path::Path;
 
     fn changes(folder: &Path) -> Vec<Change> {
         let dir = folder.join("d");
@@ -280,6 +324,31 @@ mod tests {
             change.perform().unwrap();
         }
         assert_eq!(RealHost.list(folder.path()).unwrap(), ["journal"], "undone by the journal alone");
+    }
+
+    #[test]
+    fn from_the_first_unknown_on_all_is_unknown_and_stays_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("d");
+        std::fs::create_dir(&dir).unwrap();
+        let mut overlay = Overlay::new(&RealHost);
+        // A filesystem that holds nobody knows what.
+        overlay.add_mount(super::super::Mount {
+            target: dir.clone(),
+            source: "/dev/sdz".into(),
+            device: (8, 250),
+            root: "/".into(),
+            fstype: "ext4".into(),
+            options: vec![],
+        });
+        let outside = folder.path().join("outside");
+        let mut changes = changes(folder.path()).split_off(1);
+        changes.push(Change::MakeDirectory(MakeDirectory { path: outside.clone(), mode: None, uid: None, gid: None }));
+        let applied = predict_all(&changes, &mut overlay, Options::default());
+        let why = format!("what /dev/sdz holds shows once it is mounted on {}", dir.display());
+        let told: Vec<_> = applied.done.iter().map(|d| d.result.clone().map_err(|e| e.unknown)).collect();
+        assert_eq!(told, vec![Err(Some(why.clone())); changes.len()], "none of them is a failure");
+        assert_eq!(overlay.stat(&outside, true), Err(crate::host::ViewError::Unknown(why)), "nobody takes it for what it was");
     }
 
     #[test]

@@ -262,12 +262,20 @@ pub struct ChangeError {
     pub message: String,
     /// Fields for the task's result (`rc`, `stderr`, …).
     pub fields: Map<String, Json>,
+    /// Only in a dry run: it is no failure, the outcome can't be known, for this reason.
+    pub unknown: Option<String>,
 }
 
 impl ChangeError {
     /// An error of these words.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), fields: Map::new() }
+        Self { message: message.into(), fields: Map::new(), unknown: None }
+    }
+
+    /// The same, with `message` made of the old one. What can't be known stays so.
+    pub fn map(mut self, message: impl FnOnce(&str) -> String) -> Self {
+        self.message = message(&self.message);
+        self
     }
 }
 

@@ -38,7 +38,7 @@ pub struct Overlay<'a> {
     mounts: Option<Vec<Mount>>,
     /// What predicted mounts cover: (target, names at and below it), in mount order.
     covered: Vec<(PathBuf, BTreeMap<PathBuf, Name>)>,
-    units: BTreeMap<String, UnitState>,
+    units: BTreeMap<String, Result<UnitState, String>>,
     /// When systemd would have read the files of a unit, and, under the empty name, of all units: seconds since 1970.
     units_read: BTreeMap<String, f64>,
 }

@@ -5,9 +5,6 @@ use crate::host::act::Act;
 use crate::host::{Change, Overlay};
 use serde_json::{Map, Value as Json};
 
-/// How a failed look says that a dry run can't know ([`crate::host::ViewError::Unknown`]).
-const UNKNOWN: &str = "unknown until applied: ";
-
 /// Changes so far, and the host as they would leave it.
 pub(super) struct Draft<'a> {
     /// The host with the changes so far.
@@ -24,8 +21,8 @@ impl<'a> Draft<'a> {
 
     /// Adds a change. One that is known to fail fails the task before anything is done.
     pub fn add(&mut self, change: Change) -> Result<(), PlanError> {
-        change.predict(&mut self.host).map_err(|e| match e.message.strip_prefix(UNKNOWN) {
-            Some(why) => PlanError::Unknown(why.to_owned()),
+        change.predict(&mut self.host).map_err(|e| match e.unknown {
+            Some(why) => PlanError::Unknown(why),
             None => PlanError::Failed(e.message, e.fields),
         })?;
         self.changes.push(change);

@@ -4,7 +4,7 @@ use super::spot::{io_error, not_read_only};
 use crate::host::act::Act;
 use crate::host::change::{SetMtu, SetSysctl, SetSysfs};
 use crate::host::rights::{is_root_or, permits};
-use crate::host::{Change, ChangeError, Diff, FileKind, Outcome, Overlay, RealHost, View};
+use crate::host::{Change, ChangeError, Diff, FileKind, Outcome, Overlay, RealHost, View, ViewError};
 use nix::libc;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -62,9 +62,8 @@ impl Knob<'_> {
             return Err(ChangeError::new(format!("{name} is read-only on this host: the kernel lets nobody write it here")));
         }
         let path = view.resolve(&self.file, true)?;
-        if not_read_only(view, &path).is_err() {
-            return Err(ChangeError::new(format!("{name} can't be set: {} is mounted read-only here (a container?)", mount_name(&path))));
-        }
+        not_read_only(view, &path)
+            .map_err(|e| e.map(|_| format!("{name} can't be set: {} is mounted read-only here (a container?)", mount_name(&path))))?;
         if !permits(view, &stat, 0o2) {
             return Err(ChangeError::new(format!(
                 "{name} can't be set: only its owner (user {}) may write it; use `become: true`",
@@ -217,7 +216,12 @@ impl SetSysfs {
         let knob = Knob { name: &name, file: self.path.clone() };
         let path = knob.check(view, NO_ATTRIBUTE)?;
         let value = self.value.trim();
-        let old = knob.value(view).unwrap_or_default();
+        let old = match view.read_text(&self.path) {
+            Ok(text) => normalise(&text),
+            Err(e @ ViewError::Unknown(_)) => return Err(e.into()),
+            // Write-only ones show nothing.
+            Err(_) => String::new(),
+        };
         let choices: Vec<&str> = old.split(' ').map(|w| w.trim_start_matches('[').trim_end_matches(']')).collect();
         if selected(&old) == old {
             return Ok((path, format!("{value}\n")));

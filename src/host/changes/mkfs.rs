@@ -3,7 +3,7 @@
 use crate::host::act::Act;
 use crate::host::block::{self, human};
 use crate::host::change::MakeFilesystem;
-use crate::host::{Change, ChangeError, Outcome, Overlay, Probe, RealHost, Signature, View};
+use crate::host::{Change, ChangeError, Outcome, Overlay, Probe, RealHost, Signature, View, ViewError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -20,22 +20,23 @@ nix::ioctl_none!(
 fn refuse(wanted: &MakeFilesystem, view: &dyn View) -> Result<(), ChangeError> {
     let path = &wanted.disk.path;
     let no = |why: String| ChangeError::new(format!("{} is not formatted: {why}", wanted.disk));
+    let cannot = |e: ViewError| ChangeError::from(e).map(|e| no(e.to_owned()).message);
     let name = path.strip_prefix("/dev").unwrap_or(path).to_string_lossy().replace('/', "!");
-    let disk = block::disk(view, &name).map_err(|e| no(e.to_string()))?.ok_or_else(|| no("the disk is gone".into()))?;
+    let disk = block::disk(view, &name).map_err(cannot)?.ok_or_else(|| no("the disk is gone".into()))?;
     if disk.identity() != wanted.disk {
         return Err(no(format!("it is another disk now: {}", disk.identity())));
     }
-    let node = view.stat(path, true).map_err(|e| no(e.to_string()))?;
+    let node = view.stat(path, true).map_err(cannot)?;
     if node.is_none_or(|n| n.kind != crate::host::FileKind::Block || n.rdev != wanted.disk.device) {
         return Err(no(format!("{} is not the device node of {}:{}", path.display(), wanted.disk.device.0, wanted.disk.device.1)));
     }
-    let used = block::in_use(view, &disk).map_err(|e| no(e.to_string()))?;
+    let used = block::in_use(view, &disk).map_err(cannot)?;
     // Partitions may go where the operator named the disk with its partition table; everything else is in use.
     let table = wanted.destroys.iter().any(|s| s.partition_table);
     if let Some(why) = used.iter().find(|w| !(table && w.starts_with("has partitions"))) {
         return Err(no(format!("it {why}")));
     }
-    let found = view.probe(path).map_err(|e| no(e.to_string()))?.signatures;
+    let found = view.probe(path).map_err(cannot)?.signatures;
     if found != wanted.destroys {
         let words = |all: &[Signature]| {
             if all.is_empty() { "nothing".to_owned() } else { all.iter().map(name_signature).collect::<Vec<_>>().join(", ") }
@@ -137,7 +138,7 @@ impl Act for MakeFilesystem {
     }
 
     fn verify(&self, view: &dyn View) -> Result<(), ChangeError> {
-        let found = view.probe(&self.disk.path).map_err(|e| ChangeError::new(e.to_string()))?;
+        let found = view.probe(&self.disk.path)?;
         let fine = matches!(found.signatures.as_slice(), [s] if s.kind == self.fstype && s.uuid.as_deref() == Some(self.uuid.as_str()));
         if fine {
             return Ok(());
@@ -159,16 +160,24 @@ impl Act for MakeFilesystem {
 
 /// The device node whose filesystem has this UUID, among all disks and their partitions.
 pub(crate) fn device_of_uuid(view: &dyn View, uuid: &str) -> Result<Option<std::path::PathBuf>, ChangeError> {
-    let failed = |e: crate::host::ViewError| ChangeError::new(e.to_string());
-    for disk in block::disks(view).map_err(failed)? {
+    let mut unknown = None;
+    for disk in block::disks(view)? {
         let parts = disk.partitions.iter().map(|p| Path::new("/dev").join(p));
         for path in std::iter::once(disk.path.clone()).chain(parts) {
-            // A disk that can't be read can't be the one.
-            let Ok(probe) = view.probe(&path) else { continue };
+            let probe = match view.probe(&path) {
+                Ok(probe) => probe,
+                Err(e @ ViewError::Unknown(_)) => {
+                    unknown = Some(e);
+                    continue;
+                }
+                // A disk that can't be read can't be the one.
+                Err(_) => continue,
+            };
             if probe.signatures.iter().any(|s| !s.partition_table && s.uuid.as_deref() == Some(uuid)) {
                 return Ok(Some(path));
             }
         }
     }
-    Ok(None)
+    // It may be the one of which nothing can be known.
+    unknown.map_or(Ok(None), |e| Err(e.into()))
 }

@@ -2,7 +2,7 @@
 
 mod attributes;
 mod file;
-mod kernel;
+pub(crate) mod kernel;
 pub(crate) mod mkfs;
 pub(crate) mod mount;
 mod run;

@@ -88,13 +88,13 @@ fn device(change: &MountChange, view: &dyn View) -> Result<PathBuf, ChangeError>
 }
 
 fn topmost(view: &dyn View, target: &Path) -> Result<Option<Mount>, ChangeError> {
-    let mounts = view.mounts().map_err(|e| ChangeError::new(e.to_string()))?;
+    let mounts = view.mounts()?;
     Ok(mounts.into_iter().rev().find(|m| m.target == target))
 }
 
 fn check_target(change: &MountChange, view: &dyn View) -> Result<(), ChangeError> {
     let target = &change.target;
-    let stat = view.stat(target, true).map_err(|e| ChangeError::new(e.to_string()))?;
+    let stat = view.stat(target, true)?;
     if stat.is_none_or(|s| s.kind != FileKind::Directory) {
         return Err(ChangeError::new(format!("{} is not a directory to mount on", target.display())));
     }
@@ -129,7 +129,7 @@ impl Act for AsMount<'_> {
     fn predict(&self, overlay: &mut Overlay<'_>) -> Result<Outcome, ChangeError> {
         check_target(self.0, overlay)?;
         let device = device(self.0, overlay)?;
-        let rdev = overlay.stat(&device, true).map_err(|e| ChangeError::new(e.to_string()))?.map_or((0, 0), |s| s.rdev);
+        let rdev = overlay.stat(&device, true)?.map_or((0, 0), |s| s.rdev);
         overlay.add_mount(Mount {
             target: self.0.target.clone(),
             source: device.to_string_lossy().into_owned(),
@@ -156,7 +156,7 @@ impl Act for AsMount<'_> {
         let target = self.0.target.display();
         let mount = topmost(view, &self.0.target)?
             .ok_or_else(|| ChangeError::new(format!("nothing is mounted on {target} although mounting succeeded")))?;
-        let rdev = view.stat(&device, true).map_err(|e| ChangeError::new(e.to_string()))?.map(|s| s.rdev);
+        let rdev = view.stat(&device, true)?.map(|s| s.rdev);
         if rdev != Some(mount.device) && mount.source != device.to_string_lossy() {
             return Err(ChangeError::new(format!("{target} holds {} instead of {}", mount.source, device.display())));
         }

@@ -284,9 +284,9 @@ impl Act for Run {
             0 => Ok(Outcome { fields }),
             rc if rc < 0 => {
                 let name = nix::sys::signal::Signal::try_from(-rc).map_or("unknown", |s| s.as_str());
-                Err(ChangeError { message: format!("the command was ended by signal {} ({name})", -rc), fields })
+                Err(ChangeError { fields, ..ChangeError::new(format!("the command was ended by signal {} ({name})", -rc)) })
             }
-            _ => Err(ChangeError { message: "non-zero return code".into(), fields }),
+            _ => Err(ChangeError { fields, ..ChangeError::new("non-zero return code") }),
         }
     }
 

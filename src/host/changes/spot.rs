@@ -20,7 +20,11 @@ pub(crate) struct Spot {
 
 impl From<ViewError> for ChangeError {
     fn from(e: ViewError) -> Self {
-        Self::new(e.to_string())
+        let unknown = match &e {
+            ViewError::Unknown(why) => Some(why.clone()),
+            _ => None,
+        };
+        Self { unknown, ..Self::new(e.to_string()) }
     }
 }
 

@@ -97,7 +97,7 @@ impl View for Overlay<'_> {
     fn unit(&self, name: &str) -> Result<UnitState, ViewError> {
         let name = unit_name(name);
         let state = match self.units.get(&name) {
-            Some(state) => state.clone(),
+            Some(state) => state.clone().map_err(ViewError::Unknown)?,
             None => {
                 let below = self.base.unit(&name)?;
                 if below.load == "not-found" {

@@ -126,6 +126,7 @@ impl Overlay<'_> {
     pub fn mark_unknown(&mut self, path: impl AsRef<Path>, why: impl Into<String>) {
         let place = self.place(path.as_ref(), false);
         self.forget(&place.path);
+        self.probes.remove(&place.path);
         self.names.insert(place.path, Name::Unknown(why.into()));
     }
 
@@ -191,11 +192,16 @@ impl Overlay<'_> {
         if !self.units.contains_key(&name) && self.base.unit(&name).is_ok_and(|below| below.load == "not-found") {
             self.units_read.insert(name.clone(), now());
         }
-        self.units.insert(name, state);
+        self.units.insert(name, Ok(state));
     }
 
     /// systemd has read all its unit files again.
     pub fn reload_units(&mut self) {
         self.units_read.insert(String::new(), now());
+    }
+
+    /// A dry run can't know the state of a systemd unit.
+    pub fn mark_unit_unknown(&mut self, name: &str, why: &str) {
+        self.units.insert(unit_name(name), Err(why.to_owned()));
     }
 }
