@@ -79,3 +79,17 @@ new_enough() {
     have=$(cargo --version 2>/dev/null | cut -d' ' -f2)
     [ -n "$have" ] && [ "$(printf '%s\n' "$1" "$have" | sort -V | head -n1)" = "$1" ] && echo "cargo $have"
 }
+
+# Puts a Go into PATH, installing Debian's if there is none: it builds the tests' control plane. From 1.21 on, a Go that is
+# too old for that fetches the one it needs.
+find_go() {
+    local release
+    PATH=$PATH:/usr/local/go/bin
+    if ! command -v go >/dev/null; then
+        apt-get -qq update
+        release=$(apt-cache madison golang-go | awk -F'[| ]+' '{ split($3, v, /[:.~-]/); if (v[2] * 1000 + v[3] >= 1021) { sub("/.*", "", $5); print $5; exit } }')
+        [ -z "$release" ] || DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends -t "$release" golang-go >/dev/null || true
+        hash -r
+    fi
+    go version 2>/dev/null || echo "No Go of 1.21 or newer here, and none among Debian's packages: https://go.dev/dl"
+}

@@ -57,3 +57,9 @@ impl From<String> for CliError {
         Self::Failed(message)
     }
 }
+
+impl From<crate::kube::KubeError> for CliError {
+    fn from(error: crate::kube::KubeError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}

@@ -1,14 +1,21 @@
 //! The command line: a file a subcommand. Each reads arguments, calls, prints.
 
 mod ask;
+mod cluster;
 mod connect;
+mod delete;
+mod deploy;
 mod doc;
 mod error;
 mod init;
 mod inventory;
 pub mod lab;
+mod onhosts;
 mod play;
+mod preflight;
+mod remains;
 mod render;
+mod status;
 
 pub use error::{CliError, Exit};
 
@@ -43,6 +50,14 @@ enum Command {
     Init(init::InitArgs),
     /// Show the Kubernetes manifests that a cluster spec becomes: what deploy applies
     Render(render::RenderArgs),
+    /// Put the labels on nodes that a cluster spec needs
+    Label(deploy::LabelArgs),
+    /// Bring an AIStore cluster up, or to a changed spec
+    Deploy(deploy::DeployArgs),
+    /// Show how a cluster is: nodes, pods, primary, mountpaths
+    Status(status::StatusArgs),
+    /// Take a cluster away; users' data stays unless it is named
+    Delete(delete::DeleteArgs),
     /// Print the JSON Schema of a file that you write
     Schema(render::SchemaArgs),
     /// Throw-away hosts on this machine, for trying things out
@@ -71,6 +86,10 @@ pub fn main() -> ExitCode {
         Command::Init(args) => init::run(&args),
         Command::Render(args) => render::render(&args),
         Command::Schema(args) => Ok(render::schema(&args)),
+        Command::Label(args) => deploy::label(&args),
+        Command::Deploy(args) => deploy::deploy(&args),
+        Command::Status(args) => status::status(&args),
+        Command::Delete(args) => delete::delete(&args),
         Command::Lab(command) => {
             command.run().map(|code| Exit(u8::try_from(code).unwrap_or(1))).map_err(|e| CliError::Failed(e.to_string()))
         }

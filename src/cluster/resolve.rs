@@ -324,6 +324,41 @@ impl Resolved {
         if self.cluster.tls.is_some() { "https" } else { "http" }
     }
 
+    /// Ports of a node that a role's pods take.
+    pub fn host_ports(&self, role: Role) -> Vec<u16> {
+        let c = &self.cluster;
+        let ports = match role {
+            Role::Proxy => super::check::on_host(&c.proxies.access(), &c.proxies.ports()),
+            Role::Target => super::check::on_host(&c.targets.access(), &c.targets.ports()),
+        };
+        ports.iter().filter_map(|p| u16::try_from(p.value.0).ok()).collect()
+    }
+
+    /// Sysctls of pods that a kubelet must be told to allow.
+    pub fn unsafe_sysctls(&self) -> Vec<String> {
+        // Allowed always, as Kubernetes documents it ("safe sysctls", 1.32 and later).
+        const SAFE: &[&str] = &[
+            "kernel.shm_rmid_forced",
+            "net.ipv4.ip_local_port_range",
+            "net.ipv4.ip_local_reserved_ports",
+            "net.ipv4.ip_unprivileged_port_start",
+            "net.ipv4.ping_group_range",
+            "net.ipv4.tcp_fin_timeout",
+            "net.ipv4.tcp_keepalive_intvl",
+            "net.ipv4.tcp_keepalive_probes",
+            "net.ipv4.tcp_keepalive_time",
+            "net.ipv4.tcp_rmem",
+            "net.ipv4.tcp_syncookies",
+            "net.ipv4.tcp_wmem",
+        ];
+        let c = &self.cluster;
+        let mut all: Vec<String> = c.proxies.pods.sysctls.keys().chain(c.targets.pods.sysctls.keys()).cloned().collect();
+        all.retain(|name| !SAFE.contains(&name.as_str()));
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
     /// The name of the client service in front of all proxies.
     pub fn client_service(&self) -> String {
         format!("{}-ais-proxy", self.cluster.release())

@@ -5,7 +5,8 @@ use super::apply::{Applied, Options as ApplyOptions, Outcome, apply, gone};
 use super::labels::{LabelChange, LabelPlan, plan_labels, set_labels};
 use super::pods::pods;
 use super::{Info, KubeError, Progress, Role, Server, kind, members, rollout, shrink, wait};
-use crate::cluster::Object;
+use crate::cluster::{Object, Resolved};
+use crate::diag::Diagnostics;
 use crate::host::Diff;
 use serde_json::Value as Json;
 use std::time::Duration;
@@ -20,6 +21,13 @@ pub struct Deployment {
     pub objects: Vec<Object>,
     /// Labels its nodes need: node, key, value.
     pub labels: Vec<(String, String, String)>,
+}
+
+impl Deployment {
+    /// What a spec becomes.
+    pub fn new(resolved: &Resolved) -> Result<Self, Diagnostics> {
+        Ok(Self { info: Info::new(resolved), objects: resolved.objects()?, labels: resolved.labels() })
+    }
 }
 
 /// How to deploy.
@@ -40,8 +48,7 @@ pub struct Plan {
     pub labels: LabelPlan,
     /// Every object, in order; those no longer part of the cluster last.
     pub objects: Vec<Applied>,
-    /// Pods that would be restarted, in order, with the reason. An empty list in a dry run of a changed template is
-    /// never "none": see `restarts_all`.
+    /// Pods that would be restarted, in order.
     pub restarts: Vec<String>,
     /// What stands in the way; nothing is changed while there is any.
     pub problems: Vec<KubeError>,

@@ -1,5 +1,6 @@
 //! What deploying, watching and deleting need to know of an AIStore cluster.
 
+use crate::cluster::Resolved;
 use serde_json::Value as Json;
 
 /// A part of the cluster's nodes.
@@ -12,13 +13,24 @@ pub enum Role {
 }
 
 impl Role {
-    /// `proxy`, `target`: the value of the component label and the end of names.
+    /// `proxy`, `target`: the value of the component label.
     pub fn name(self) -> &'static str {
         match self {
             Self::Proxy => "proxy",
             Self::Target => "target",
         }
     }
+}
+
+/// A StatefulSet of proxies or targets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodSet {
+    /// What its pods are.
+    pub role: Role,
+    /// Its name, and the value of its pods' instance label.
+    pub name: String,
+    /// How many pods.
+    pub count: u32,
 }
 
 /// An AIStore cluster, as its spec has it.
@@ -30,10 +42,8 @@ pub struct Info {
     pub namespace: String,
     /// Nodes speak HTTPS.
     pub https: bool,
-    /// How many proxies.
-    pub proxies: u32,
-    /// How many targets.
-    pub targets: u32,
+    /// Its StatefulSets.
+    pub sets: Vec<PodSet>,
     /// Their public ports.
     pub proxy_port: u16,
     /// Likewise.
@@ -42,22 +52,44 @@ pub struct Info {
     pub endpoint: String,
     /// Whether objects are to be moved when targets come and go (`rebalance.enabled` of the configuration).
     pub rebalance: bool,
-    /// Settings of AIStore that the spec gives, for clusters that run already.
+    /// Settings of AIStore that the spec gives, as a cluster that runs is told them.
     pub config: Json,
 }
 
 impl Info {
-    /// Pods of a role.
-    pub fn wanted(&self, role: Role) -> u32 {
-        match role {
-            Role::Proxy => self.proxies,
-            Role::Target => self.targets,
+    /// What the spec says.
+    pub fn new(resolved: &Resolved) -> Self {
+        let c = &resolved.cluster;
+        let number = |n: i64| u32::try_from(n).unwrap_or(0);
+        let mut sets =
+            vec![PodSet { role: Role::Proxy, name: resolved.role_name(crate::cluster::Role::Proxy), count: number(resolved.proxy_count) }];
+        sets.extend(resolved.target_sets().into_iter().map(|s| PodSet { role: Role::Target, name: s.name, count: number(s.count) }));
+        let mut config = resolved.config();
+        let rebalance = config.pointer("/rebalance/enabled").and_then(Json::as_bool).unwrap_or(true);
+        // Rebalancing is switched when the cluster is complete, not before.
+        if let Some(section) = config.get_mut("rebalance").and_then(Json::as_object_mut) {
+            section.remove("enabled");
+        }
+        if let Some(all) = config.as_object_mut() {
+            all.retain(|_, section| section.as_object().is_none_or(|s| !s.is_empty()));
+        }
+        let port = |p: i64| u16::try_from(p).unwrap_or(0);
+        Self {
+            name: c.name.to_string(),
+            namespace: c.namespace.to_string(),
+            https: resolved.scheme() == "https",
+            sets,
+            proxy_port: port(c.proxies.ports().public.0),
+            target_port: port(c.targets.ports().public.0),
+            endpoint: resolved.endpoint(),
+            rebalance,
+            config,
         }
     }
 
-    /// `ais-proxy`: name of the StatefulSet and of its headless service.
-    pub fn set_name(&self, role: Role) -> String {
-        format!("{}-{}", self.name, role.name())
+    /// Pods of a role.
+    pub fn wanted(&self, role: Role) -> u32 {
+        self.sets.iter().filter(|s| s.role == role).map(|s| s.count).sum()
     }
 
     /// Picks the pods of the cluster's proxies and targets.

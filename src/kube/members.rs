@@ -149,6 +149,14 @@ pub async fn config(server: &Server, info: &Info, map: &Map, pods: &[Pod]) -> Re
     serde_json::from_str(&text).map_err(|e| KubeError::Other(format!("{doing}: the answer is no JSON: {e}")))
 }
 
+/// The mountpaths a target uses.
+pub async fn mountpaths(server: &Server, info: &Info, pod: &Pod) -> Result<Vec<String>, KubeError> {
+    let doing = format!("ask {} for its mountpaths", pod.name);
+    let text = server.get_through(&through(info, pod, "daemon?what=mountpaths"), &doing).await?;
+    let json: Json = serde_json::from_str(&text).map_err(|e| KubeError::Other(format!("{doing}: the answer is no JSON: {e}")))?;
+    Ok(json["available"].as_array().into_iter().flatten().filter_map(|p| p.as_str().map(str::to_owned)).collect())
+}
+
 /// Hands the primary's part over to another proxy.
 pub async fn set_primary(server: &Server, info: &Info, map: &Map, pods: &[Pod], id: &str) -> Result<(), KubeError> {
     let pod = primary_pod(map, pods)?;

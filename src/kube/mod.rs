@@ -5,6 +5,7 @@
 mod apply;
 mod compare;
 mod config;
+pub mod delete;
 pub mod deploy;
 mod error;
 mod info;
@@ -16,6 +17,7 @@ mod progress;
 mod rollout;
 mod server;
 mod shrink;
+pub mod status;
 mod taints;
 pub mod wait;
 
@@ -23,7 +25,7 @@ pub use apply::{Applied, MANAGER, Options, Outcome, apply};
 pub use compare::{covers, difference};
 pub use config::{Access, connect};
 pub use error::{Cause, KubeError};
-pub use info::{Info, Role};
+pub use info::{Info, PodSet, Role};
 pub use kinds::{KINDS, Kind, kind};
 pub use labels::{LabelChange, LabelPlan, plan_labels, set_labels};
 pub use progress::{Progress, Quiet};

@@ -10,6 +10,8 @@ pub struct Pod {
     pub name: String,
     /// Its role.
     pub role: Role,
+    /// Its StatefulSet.
+    pub set: String,
     /// Its number in its StatefulSet.
     pub ordinal: u32,
     /// This very pod, not its successor of the same name.
@@ -35,19 +37,22 @@ pub struct Pod {
 pub async fn pods(server: &Server, info: &Info) -> Result<Vec<Pod>, KubeError> {
     let Some(kind) = kind("Pod") else { return Ok(vec![]) };
     let list = server.list(kind, Some(&info.namespace), &info.selector()).await?;
-    let mut pods: Vec<Pod> = list.into_iter().filter_map(|object| read(info, object)).collect();
-    pods.sort_by_key(|p| (p.role, p.ordinal));
+    let mut pods: Vec<Pod> = list.into_iter().filter_map(read).collect();
+    pods.sort_by(|a, b| (a.role, &a.set, a.ordinal).cmp(&(b.role, &b.set, b.ordinal)));
     Ok(pods)
 }
 
-fn read(info: &Info, object: Json) -> Option<Pod> {
+fn read(object: Json) -> Option<Pod> {
     let name = object["metadata"]["name"].as_str()?.to_owned();
-    let role = [Role::Proxy, Role::Target].into_iter().find(|r| object["metadata"]["labels"]["app.kubernetes.io/component"] == r.name())?;
-    let ordinal = name.strip_prefix(&info.set_name(role))?.strip_prefix('-')?.parse().ok()?;
+    let labels = &object["metadata"]["labels"];
+    let role = [Role::Proxy, Role::Target].into_iter().find(|r| labels["app.kubernetes.io/component"] == r.name())?;
+    let (set, ordinal) = name.rsplit_once('-')?;
+    let (set, ordinal) = (set.to_owned(), ordinal.parse().ok()?);
     let text = |pointer: &str| object.pointer(pointer).and_then(Json::as_str).unwrap_or_default().to_owned();
     let containers = object["status"]["containerStatuses"].as_array();
     Some(Pod {
         role,
+        set,
         ordinal,
         uid: text("/metadata/uid"),
         node: text("/spec/nodeName"),
@@ -87,8 +92,8 @@ pub async fn why_not_ready(server: &Server, info: &Info, pod: &Pod) -> String {
 }
 
 /// Why a StatefulSet has fewer pods than it should.
-pub async fn why_no_pod(server: &Server, info: &Info, role: Role) -> String {
-    let what = last_warning(server, info, &info.set_name(role)).await;
+pub async fn why_no_pod(server: &Server, info: &Info, set: &str) -> String {
+    let what = last_warning(server, info, set).await;
     what.unwrap_or_else(|| "its pod was not made yet; is the StatefulSet controller running?".into())
 }
 

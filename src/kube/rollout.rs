@@ -3,6 +3,7 @@
 
 use super::apply::Applied;
 use super::deploy::rebalance;
+use super::info::PodSet;
 use super::members;
 use super::pods::{Pod, pods};
 use super::shrink::hand_over;
@@ -12,19 +13,18 @@ use std::collections::BTreeMap;
 use tokio::time::{Instant, sleep};
 
 /// The revision each StatefulSet's pods should have, once its controller has seen its newest version.
-async fn revisions(server: &Server, info: &Info, end: Instant) -> Result<BTreeMap<Role, String>, KubeError> {
+async fn revisions(server: &Server, info: &Info, end: Instant) -> Result<BTreeMap<String, String>, KubeError> {
     let mut all = BTreeMap::new();
     let Some(sets) = kind("StatefulSet") else { return Ok(all) };
-    for role in [Role::Proxy, Role::Target] {
+    for PodSet { name, .. } in &info.sets {
         loop {
-            let Some(set) = server.get(sets, Some(&info.namespace), &info.set_name(role)).await? else { break };
+            let Some(set) = server.get(sets, Some(&info.namespace), name).await? else { break };
             let seen = set["status"]["observedGeneration"].as_u64() >= set["metadata"]["generation"].as_u64();
             if let Some(revision) = set["status"]["updateRevision"].as_str().filter(|_| seen) {
-                all.insert(role, revision.to_owned());
+                all.insert(name.clone(), revision.to_owned());
                 break;
             }
             if Instant::now() >= end {
-                let name = info.set_name(role);
                 return Err(KubeError::Other(format!(
                     "the time is up (--timeout): nothing acts on StatefulSet {name}; is the controller manager running?"
                 )));
@@ -35,8 +35,8 @@ async fn revisions(server: &Server, info: &Info, end: Instant) -> Result<BTreeMa
     Ok(all)
 }
 
-fn outdated<'a>(pods: &'a [Pod], revisions: &BTreeMap<Role, String>) -> Vec<&'a Pod> {
-    pods.iter().filter(|p| revisions.get(&p.role).is_some_and(|r| p.revision != *r)).collect()
+fn outdated<'a>(pods: &'a [Pod], revisions: &BTreeMap<String, String>) -> Vec<&'a Pod> {
+    pods.iter().filter(|p| revisions.get(&p.set).is_some_and(|r| p.revision != *r)).collect()
 }
 
 /// The pods that deploying will restart, in order, as far as can be known before.
@@ -44,21 +44,21 @@ pub async fn expected(server: &Server, info: &Info, objects: &[Applied]) -> Resu
     let all = pods(server, info).await?;
     let now = revisions(server, info, Instant::now()).await.unwrap_or_default();
     let late: Vec<String> = outdated(&all, &now).into_iter().map(|p| p.name.clone()).collect();
-    let template_changes = |role: Role| {
-        let title = format!("StatefulSet {}/{}", info.namespace, info.set_name(role));
+    let template_changes = |set: &PodSet| {
+        let title = format!("StatefulSet {}/{}", info.namespace, set.name);
         objects.iter().any(|o| {
             o.title == title
                 && o.outcome != Outcome::Unchanged
                 && o.diff.as_ref().is_some_and(|d| template(&d.before) != template(&d.after))
         })
     };
-    let changing: Vec<Role> = [Role::Proxy, Role::Target].into_iter().filter(|r| template_changes(*r)).collect();
-    let mut restarted: Vec<Pod> = all.into_iter().filter(|p| late.contains(&p.name) || changing.contains(&p.role)).collect();
+    let changing: Vec<&str> = info.sets.iter().filter(|s| template_changes(s)).map(|s| s.name.as_str()).collect();
+    let mut restarted: Vec<Pod> = all.into_iter().filter(|p| late.contains(&p.name) || changing.contains(&p.set.as_str())).collect();
     let primary = match restarted.iter().any(|p| p.role == Role::Proxy) {
         true => primary(server, info).await,
         false => None,
     };
-    restarted.sort_by_key(|p| order(p, primary.as_deref()));
+    restarted.sort_by(|a, b| order(a, primary.as_deref()).cmp(&order(b, primary.as_deref())));
     Ok(restarted.into_iter().map(|p| p.name).collect())
 }
 
@@ -75,8 +75,8 @@ async fn primary(server: &Server, info: &Info) -> Option<String> {
 }
 
 /// What does not work anyway first; then proxies before targets, the primary last of its kind, and by number.
-fn order(pod: &Pod, primary: Option<&str>) -> (bool, Role, bool, u32) {
-    (pod.ready, pod.role, primary == Some(pod.name.as_str()), pod.ordinal)
+fn order<'a>(pod: &'a Pod, primary: Option<&str>) -> (bool, Role, bool, &'a str, u32) {
+    (pod.ready, pod.role, primary == Some(pod.name.as_str()), &pod.set, pod.ordinal)
 }
 
 /// Restarts what is outdated. Stops at the first that does not come back.
@@ -90,7 +90,7 @@ pub async fn roll(server: &Server, info: &Info, end: Instant, progress: &mut dyn
             return Ok(());
         }
         let primary = primary(server, info).await;
-        late.sort_by_key(|p| order(p, primary.as_deref()));
+        late.sort_by(|a, b| order(a, primary.as_deref()).cmp(&order(b, primary.as_deref())));
         let Some(pod) = late.first() else { return Ok(()) };
         let left = late.len();
         if pod.ready {
@@ -118,7 +118,7 @@ async fn back(
     server: &Server,
     info: &Info,
     old: &Pod,
-    revisions: &BTreeMap<Role, String>,
+    revisions: &BTreeMap<String, String>,
     end: Instant,
     progress: &mut dyn Progress,
 ) -> Result<(), KubeError> {
@@ -138,12 +138,12 @@ async fn back(
 }
 
 /// `None`: it is back.
-async fn look(server: &Server, info: &Info, old: &Pod, revisions: &BTreeMap<Role, String>) -> Result<Option<String>, KubeError> {
+async fn look(server: &Server, info: &Info, old: &Pod, revisions: &BTreeMap<String, String>) -> Result<Option<String>, KubeError> {
     let all = pods(server, info).await?;
     let Some(new) = all.iter().find(|p| p.name == old.name && p.uid != old.uid) else {
         return Ok(Some(format!("{}: stopping", old.name)));
     };
-    if revisions.get(&new.role).is_some_and(|r| *r != new.revision) {
+    if revisions.get(&new.set).is_some_and(|r| *r != new.revision) {
         return Ok(Some(format!("{}: made from an older version again", new.name)));
     }
     if !new.ready {

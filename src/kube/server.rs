@@ -187,6 +187,11 @@ impl Server {
         self.request("GET", path, "application/json", None, doing).await
     }
 
+    /// A merge patch of anything, by its path and query.
+    pub async fn merge_at(&self, path: &str, body: &Json) -> Result<(), KubeError> {
+        self.request("PATCH", path, "application/merge-patch+json", Some(body), &format!("patch {path}")).await.map(|_| ())
+    }
+
     /// PUT of JSON through the API server, likewise.
     pub async fn put_through(&self, path: &str, body: Option<&Json>, doing: &str) -> Result<String, KubeError> {
         self.request("PUT", path, "application/json", body, doing).await

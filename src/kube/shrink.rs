@@ -7,14 +7,18 @@ use super::{Info, KubeError, Progress, Role, Server, kind};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-/// Pods beyond what the spec wants, highest number first, as a StatefulSet removes them.
+/// Pods beyond what the spec wants, highest number first, as a StatefulSet removes them; targets before proxies.
 pub async fn leaving(server: &Server, info: &Info) -> Result<Vec<String>, KubeError> {
     let Some(sets) = kind("StatefulSet") else { return Ok(vec![]) };
     let mut all = vec![];
     for role in [Role::Target, Role::Proxy] {
-        let Some(set) = server.get(sets, Some(&info.namespace), &info.set_name(role)).await? else { continue };
-        let now = set["spec"]["replicas"].as_u64().unwrap_or(0);
-        all.extend((u64::from(info.wanted(role))..now).rev().map(|n| format!("{}-{n}", info.set_name(role))));
+        let selector = format!("{},app.kubernetes.io/component={}", info.everything(), role.name());
+        for set in server.list(sets, Some(&info.namespace), &selector).await? {
+            let name = set["metadata"]["name"].as_str().unwrap_or_default();
+            let now = set["spec"]["replicas"].as_u64().unwrap_or(0);
+            let wanted = info.sets.iter().find(|s| s.name == name).map_or(0, |s| u64::from(s.count));
+            all.extend((wanted..now).rev().map(|n| format!("{name}-{n}")));
+        }
     }
     Ok(all)
 }

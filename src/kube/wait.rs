@@ -38,9 +38,14 @@ pub async fn complete(server: &Server, info: &Info, end: Instant, progress: &mut
 async fn look(server: &Server, info: &Info) -> Result<Result<Map, String>, KubeError> {
     let pods = pods(server, info).await?;
     let ready = |role| pods.iter().filter(|p| p.role == role && p.ready && !p.leaving).count();
-    let counts =
-        format!("{} of {} proxies and {} of {} targets ready", ready(Role::Proxy), info.proxies, ready(Role::Target), info.targets);
-    if ready(Role::Proxy) < info.proxies as usize || ready(Role::Target) < info.targets as usize {
+    let counts = format!(
+        "{} of {} proxies and {} of {} targets ready",
+        ready(Role::Proxy),
+        info.wanted(Role::Proxy),
+        ready(Role::Target),
+        info.wanted(Role::Target)
+    );
+    if [Role::Proxy, Role::Target].into_iter().any(|r| ready(r) < info.wanted(r) as usize) {
         return Ok(Err(counts));
     }
     match members::map(server, info, &pods).await {
@@ -57,10 +62,10 @@ async fn look(server: &Server, info: &Info) -> Result<Result<Map, String>, KubeE
 pub(super) async fn stuck(server: &Server, info: &Info, missing: &str) -> String {
     let Ok(pods) = pods(server, info).await else { return missing.to_owned() };
     let mut lines = vec![missing.to_owned()];
-    for role in [Role::Proxy, Role::Target] {
-        let there: Vec<&Pod> = pods.iter().filter(|p| p.role == role).collect();
-        if there.len() < info.wanted(role) as usize {
-            lines.push(format!("{}: {}", info.set_name(role), why_no_pod(server, info, role).await));
+    for set in &info.sets {
+        let there: Vec<&Pod> = pods.iter().filter(|p| p.set == set.name).collect();
+        if there.len() < set.count as usize {
+            lines.push(format!("{}: {}", set.name, why_no_pod(server, info, &set.name).await));
         }
         for pod in there.into_iter().filter(|p| !p.ready) {
             lines.push(describe(server, info, pod).await);

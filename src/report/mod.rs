@@ -7,12 +7,15 @@ pub mod journal;
 mod json;
 mod lines;
 mod live;
+mod progress;
 mod recap;
 mod sequence;
 mod style;
 
 pub use console::Console;
+pub use diff::unified;
 pub use json::Json;
 pub use lines::{Detail, ranges};
+pub use progress::Steps;
 pub use recap::{About, ansible_recap, recap};
 pub use style::{Paint, Tone, colour_wanted, width};

@@ -1,6 +1,7 @@
 //! What tests on real hosts share: labs that go away by themselves, and the `fettle` program.
 #![allow(dead_code)] // Each test program uses its own part of it.
 
+pub mod control_plane;
 pub mod machine;
 
 use fettle::lab::{self, LabState, Options, Trouble, Up};

@@ -9,6 +9,7 @@ mod together;
 use super::resolve::Resolved;
 use crate::diag::Diagnostics;
 
+pub use access::on_host;
 pub use together::check_together;
 
 impl Resolved {

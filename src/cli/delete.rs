@@ -1,0 +1,132 @@
+//! `fettle delete`: take a cluster away, and leave what users stored unless that is named.
+
+use super::cluster::{ClusterArgs, Ready, ready, run};
+use super::{CliError, Exit};
+use crate::kube::Info;
+use crate::kube::delete::{Removal, delete as take_away, find};
+use crate::report::{Paint, Steps, Tone, colour_wanted};
+use clap::Args;
+use std::io::IsTerminal;
+
+/// Options of `fettle delete`.
+#[derive(Debug, Args)]
+pub struct DeleteArgs {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    /// Dry run: show what would go
+    #[arg(short = 'C', long)]
+    check: bool,
+    /// Delete AIStore's own state too: cluster map, identities, configuration (claims; on hosts with -i)
+    #[arg(long)]
+    state: bool,
+    /// Delete users' data too: everything stored in the cluster (claims and volumes; on hosts with -i). Asks for the cluster's name
+    #[arg(long, requires = "state")]
+    data: bool,
+    /// Don't ask whether to delete the cluster
+    #[arg(short, long)]
+    yes: bool,
+    /// The cluster's name, in place of typing it when --data asks
+    #[arg(long, value_name = "NAME", requires = "data")]
+    data_of: Option<String>,
+    #[command(flatten)]
+    connect: super::preflight::HostArgs,
+}
+
+/// Deletes.
+pub fn delete(args: &DeleteArgs) -> Result<Exit, CliError> {
+    run(
+        async {
+            let Ready { server, resolved, inventory } = ready(&args.cluster).await?;
+            let info = Info::new(&resolved);
+            let removal = find(&server, &info, &resolved.labels()).await?;
+            let paint = Paint { on: colour_wanted() };
+            let folders = super::remains::folders(&resolved, args.state, args.data);
+            show(&info, &removal, &folders, args, paint);
+            if args.check {
+                println!("Nothing was changed: this was a dry run.");
+                return Ok(Exit(0));
+            }
+            if inventory.is_none() && !folders.is_empty() {
+                let count: usize = folders.values().map(Vec::len).sum();
+                return Err(CliError::Failed(format!(
+                    "{count} folders on hosts are to be deleted, and no inventory says how to reach the hosts: give it with -i"
+                )));
+            }
+            if !args.yes && args.data_of.is_none() && !args.data {
+                confirm(&format!("Delete cluster {} in namespace {} (yes/no)? ", info.name, info.namespace), "yes", "--yes")?;
+            }
+            if args.data {
+                match &args.data_of {
+                    Some(name) if *name == info.name => {}
+                    Some(name) => {
+                        return Err(CliError::Failed(format!(
+                            "--data-of says `{name}`, and the cluster is `{}`: nothing was deleted",
+                            info.name
+                        )));
+                    }
+                    None => confirm("All data stored in the cluster will be lost. Type its name to go on: ", &info.name, "--data-of NAME")?,
+                }
+            }
+            let mut steps = Steps::new(paint, false);
+            let result = take_away(&server, &info, &removal, args.state, args.data, &mut steps).await;
+            steps.done();
+            result?;
+            if let Some(inventory) = &inventory
+                && !folders.is_empty()
+            {
+                super::remains::remove(&folders, &resolved, inventory, &args.connect).await?;
+            }
+            println!(
+                "Cluster {} is deleted{}.",
+                info.name,
+                if args.data { ", with all data" } else { "; what users stored is still there" }
+            );
+            if !args.state && !removal.state_claims.is_empty() {
+                println!("AIStore's state is kept in {} claims; a cluster of this name goes on with it.", removal.state_claims.len());
+            }
+            Ok(Exit(0))
+        },
+        "stopped; run the same again to delete the rest",
+    )
+}
+
+fn confirm(question: &str, wanted: &str, option: &str) -> Result<(), CliError> {
+    use std::io::Write;
+    if !std::io::stdin().is_terminal() {
+        return Err(CliError::Failed(format!("nothing was deleted: there is no terminal to ask at; {option} answers")));
+    }
+    eprint!("{question}");
+    let _ = std::io::stderr().flush();
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).map_err(|e| CliError::Failed(format!("no answer could be read: {e}")))?;
+    if answer.trim() == wanted { Ok(()) } else { Err(CliError::Failed("nothing was deleted".into())) }
+}
+
+fn show(info: &Info, removal: &Removal, folders: &super::remains::Folders, args: &DeleteArgs, paint: Paint) {
+    if removal.is_empty() && folders.is_empty() {
+        println!("There is nothing of cluster {} in namespace {}.", info.name, info.namespace);
+        return;
+    }
+    let bad = |text: &str| paint.text(Tone::Bad, text);
+    let keep = |text: &str| paint.text(Tone::Good, text);
+    for (kind, name, _) in &removal.objects {
+        println!("{} {kind} {}/{name}", bad("delete"), info.namespace);
+    }
+    for label in &removal.labels {
+        println!("{} label {} of node {}", bad("delete"), label.key, label.node);
+    }
+    for (claims, gone, what) in [(&removal.state_claims, args.state, "state"), (&removal.data_claims, args.data, "users' data")] {
+        for (claim, _) in claims {
+            println!("{} PersistentVolumeClaim {}/{claim} ({what})", if gone { bad("delete") } else { keep("keep  ") }, info.namespace);
+        }
+    }
+    for (volume, _) in &removal.volumes {
+        println!("{} PersistentVolume {volume} (users' data)", if args.data { bad("delete") } else { keep("keep  ") });
+    }
+    for (host, paths) in folders {
+        for path in paths {
+            println!("{} {host}: {path}", bad("delete"));
+        }
+    }
+    println!("{} Namespace {}", keep("keep  "), info.namespace);
+}

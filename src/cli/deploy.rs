@@ -1,0 +1,291 @@
+//! `fettle deploy` and `fettle label`: bring a cluster to its spec.
+
+use super::cluster::{ClusterArgs, Ready, duration, ready, run};
+use super::{CliError, Exit};
+use crate::kube::deploy::{Deployment, Options, Plan, deploy as bring_up, plan, word};
+use crate::kube::{KubeError, Outcome, plan_labels, set_labels};
+use crate::report::{Paint, Steps, Tone, colour_wanted, unified};
+use clap::Args;
+use serde_json::json;
+use std::time::Duration;
+
+/// Options of `fettle deploy`.
+#[derive(Debug, Args)]
+pub struct DeployArgs {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    /// Dry run: the API server checks everything and changes nothing
+    #[arg(short = 'C', long)]
+    check: bool,
+    /// Show what changes inside objects
+    #[arg(short = 'D', long)]
+    diff: bool,
+    /// Take over fields and labels that other managers set
+    #[arg(long)]
+    force_conflicts: bool,
+    /// Replace objects whose difference can't be changed in place; pods and volume claims of StatefulSets stay
+    #[arg(long)]
+    recreate: bool,
+    /// How long to wait until the cluster is complete; 0: don't wait, and restart nothing
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration)]
+    timeout: Duration,
+    /// Don't look at the hosts first
+    #[arg(long)]
+    no_preflight: bool,
+    /// For machines: a JSON object a line
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connect: super::preflight::HostArgs,
+}
+
+/// Options of `fettle label`.
+#[derive(Debug, Args)]
+pub struct LabelArgs {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    /// Dry run: the API server checks, and changes nothing
+    #[arg(short = 'C', long)]
+    check: bool,
+    /// Give labels that have another value the spec's
+    #[arg(long)]
+    force_conflicts: bool,
+    /// Take this cluster's labels from nodes that the spec does not name
+    #[arg(long)]
+    prune: bool,
+    /// For machines
+    #[arg(long)]
+    json: bool,
+}
+
+/// Deploys.
+pub fn deploy(args: &DeployArgs) -> Result<Exit, CliError> {
+    let again = "stopped; what was begun goes on in the cluster. Run the same again to see it through";
+    run(
+        async {
+            let Ready { server, resolved, inventory } = ready(&args.cluster).await?;
+            let deployment = Deployment::new(&resolved)?;
+            let paint = Paint { on: colour_wanted() };
+            let options = Options { force: args.force_conflicts, recreate: args.recreate, timeout: args.timeout };
+            if !args.no_preflight {
+                match &inventory {
+                    Some(inventory) => {
+                        let fine = super::preflight::run(&resolved, inventory, &args.connect, args.json).await?;
+                        if !fine {
+                            return Err(CliError::Failed("the hosts are not ready for this cluster; nothing was changed".into()));
+                        }
+                    }
+                    None if args.json => {}
+                    None => eprintln!("The hosts are not looked at: no inventory was given (-i)."),
+                }
+            }
+            let plan = plan(&server, &deployment, options).await?;
+            show(&plan, args, paint);
+            if !plan.problems.is_empty() {
+                return Err(problems(&plan.problems, "deploy"));
+            }
+            if args.check {
+                return Ok(Exit(0));
+            }
+            let mut steps = Steps::new(paint, args.json);
+            let result = bring_up(&server, &deployment, &plan, options, &mut steps).await;
+            steps.done();
+            result?;
+            let info = &deployment.info;
+            let what = match (plan.changes(), args.timeout.is_zero()) {
+                (_, true) => "applied; not waited for",
+                (false, _) => "nothing was changed: it is as the spec says",
+                (true, _) => "complete",
+            };
+            if args.json {
+                println!("{}", json!({"event": "deployed", "cluster": info.name, "changed": plan.changes(), "endpoint": info.endpoint}));
+            } else {
+                println!(
+                    "{} {what}. Clients in the cluster use {}",
+                    paint.text(Tone::Good, &format!("Cluster {}:", info.name)),
+                    info.endpoint
+                );
+            }
+            Ok(Exit(0))
+        },
+        again,
+    )
+}
+
+fn show(plan: &Plan, args: &DeployArgs, paint: Paint) {
+    if args.json {
+        let objects: Vec<_> = plan
+            .objects
+            .iter()
+            .map(|o| {
+                let diff = o.diff.as_ref().filter(|_| args.diff).map(|d| json!({"before": d.before, "after": d.after}));
+                json!({"object": o.title, "outcome": word(o.outcome), "unchecked": o.unchecked, "diff": diff})
+            })
+            .collect();
+        let labels: Vec<_> =
+            plan.labels.changes.iter().map(|c| json!({"node": c.node, "key": c.key, "before": c.before, "after": c.after})).collect();
+        let problems: Vec<_> = plan.problems.iter().map(ToString::to_string).collect();
+        println!(
+            "{}",
+            json!({"event": "plan", "check": args.check, "objects": objects, "labels": labels, "restarts": plan.restarts,
+                "leaving": plan.leaving, "problems": problems, "changed": plan.changes()})
+        );
+        return;
+    }
+    if !args.check && !args.diff {
+        return;
+    }
+    for change in &plan.labels.changes {
+        let before = change.before.as_ref().map(|b| format!(" (was {b})")).unwrap_or_default();
+        println!(
+            "{} node {}: {}={}{before}",
+            paint.text(Tone::Change, "label   "),
+            change.node,
+            change.key,
+            change.after.as_deref().unwrap_or_default()
+        );
+    }
+    let mut unchecked = false;
+    for object in plan.objects.iter().filter(|o| o.outcome != Outcome::Unchanged) {
+        let (verb, tone) = match object.outcome {
+            Outcome::Created => ("create  ", Tone::Good),
+            Outcome::Deleted => ("delete  ", Tone::Bad),
+            Outcome::Recreated => ("replace ", Tone::Bad),
+            Outcome::Changed | Outcome::Unchanged => ("change  ", Tone::Change),
+        };
+        println!("{} {}", paint.text(tone, verb), object.title);
+        unchecked |= object.unchecked;
+        if let Some(diff) = object.diff.as_ref().filter(|_| args.diff) {
+            unified(diff, paint).iter().for_each(|line| println!("    {line}"));
+        }
+    }
+    for pod in &plan.leaving {
+        println!("{} {pod}: taken out of the cluster", paint.text(Tone::Bad, "empty   "));
+    }
+    for pod in &plan.restarts {
+        println!("{} {pod}", paint.text(Tone::Change, "restart "));
+    }
+    let unchanged = plan.objects.iter().filter(|o| o.outcome == Outcome::Unchanged).count();
+    let changed = plan.objects.len() - unchanged + plan.labels.changes.len();
+    if args.check {
+        match plan.changes() {
+            true => println!("{changed} changes, {unchanged} objects are as they should be. Nothing was changed: this was a dry run."),
+            false => println!("Nothing to change."),
+        }
+        if unchecked {
+            println!("The API server could not check what goes into a namespace, or in the place of an object, that is not there yet.");
+        }
+    }
+}
+
+/// What stands in the way, field by field, and how to go on.
+fn problems(all: &[KubeError], verb: &str) -> CliError {
+    let mut lines = vec![];
+    for problem in all {
+        match problem {
+            KubeError::Conflict { what, causes } | KubeError::Invalid { what, causes } => {
+                lines.push(what.clone());
+                lines.extend(causes.iter().map(|c| format!("  {}: {}", c.field, c.message)));
+            }
+            other => lines.push(other.to_string()),
+        }
+    }
+    let conflicts = all.iter().any(|p| matches!(p, KubeError::Conflict { .. }));
+    lines.push("nothing was changed".into());
+    if conflicts {
+        lines.push(format!("to take these fields over from their managers: fettle {verb} --force-conflicts"));
+    }
+    CliError::Failed(lines.join("\n"))
+}
+
+/// Labels nodes.
+pub fn label(args: &LabelArgs) -> Result<Exit, CliError> {
+    run(
+        async {
+            let Ready { server, resolved, .. } = ready(&args.cluster).await?;
+            let mut wanted: Vec<_> = resolved.labels().into_iter().map(|(n, k, v)| (n, k, Some(v))).collect();
+            let nodes = match crate::kube::kind("Node") {
+                Some(kind) => server.list(kind, None, "").await?,
+                None => vec![],
+            };
+            let extra = strangers(&nodes, &resolved);
+            if args.prune {
+                wanted.extend(extra.iter().map(|(n, k)| (n.clone(), k.clone(), None)));
+            }
+            let plan = plan_labels(&nodes, &wanted)?;
+            if !plan.conflicts.is_empty() && !args.force_conflicts {
+                let lines: Vec<String> = plan
+                    .conflicts
+                    .iter()
+                    .map(|c| {
+                        let or = |v: &Option<String>| v.clone().unwrap_or_default();
+                        format!(
+                            "node {}: label {} is {}, would be {}: the node may belong to another cluster",
+                            c.node,
+                            c.key,
+                            or(&c.before),
+                            or(&c.after)
+                        )
+                    })
+                    .collect();
+                return Err(CliError::Failed(format!(
+                    "{}\nnothing was changed; to insist: fettle label --force-conflicts",
+                    lines.join("\n")
+                )));
+            }
+            let mut names: Vec<&str> = plan.changes.iter().map(|c| c.node.as_str()).collect();
+            names.sort_unstable();
+            names.dedup();
+            for node in names {
+                let changes: Vec<_> = plan.changes.iter().filter(|c| c.node == node).cloned().collect();
+                set_labels(&server, node, &changes, args.force_conflicts, args.check).await?;
+                for c in &changes {
+                    if args.json {
+                        println!("{}", json!({"node": c.node, "key": c.key, "before": c.before, "after": c.after, "check": args.check}));
+                        continue;
+                    }
+                    let before = c.before.as_ref().map(|b| format!(" (was {b})")).unwrap_or_default();
+                    match &c.after {
+                        Some(after) => println!("node {node}: label {}={after}{before}", c.key),
+                        None => println!("node {node}: label {} removed{before}", c.key),
+                    }
+                }
+            }
+            if !args.json {
+                match (plan.changes.len(), args.check) {
+                    (0, _) => println!("Nothing to change: {} labels are as they should be.", wanted.len()),
+                    (n, true) => println!("{n} labels would change. This was a dry run."),
+                    (n, false) => println!("{n} labels changed."),
+                }
+                if !args.prune {
+                    for (node, key) in &extra {
+                        println!(
+                            "node {node} has this cluster's label {key}, and the spec does not name it: `fettle label --prune` takes it off"
+                        );
+                    }
+                }
+            }
+            Ok(Exit(0))
+        },
+        "stopped; labels set so far stay. Run the same again to set the rest",
+    )
+}
+
+/// Nodes with this cluster's labels that the spec does not name, where it names nodes at all.
+fn strangers(nodes: &[serde_json::Value], resolved: &crate::cluster::Resolved) -> Vec<(String, String)> {
+    let wanted = resolved.labels();
+    let mut pairs: Vec<(&str, &str)> = wanted.iter().map(|(_, k, v)| (k.as_str(), v.as_str())).collect();
+    pairs.sort_unstable();
+    pairs.dedup();
+    let mut found = vec![];
+    for node in nodes {
+        let name = node["metadata"]["name"].as_str().unwrap_or_default();
+        for (key, value) in &pairs {
+            let named = wanted.iter().any(|(n, k, _)| n == name && k == key);
+            if !named && node["metadata"]["labels"][*key] == *value {
+                found.push((name.to_owned(), (*key).to_owned()));
+            }
+        }
+    }
+    found
+}

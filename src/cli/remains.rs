@@ -1,0 +1,64 @@
+//! What a cluster leaves in folders of its hosts: its state, and users' data.
+
+use super::CliError;
+use super::onhosts::{HostArgs, Results, play_aside};
+use crate::cluster::{Resolved, Role};
+use crate::inventory::Inventory;
+use serde_json::json;
+use std::collections::BTreeMap;
+
+/// Folders by Kubernetes node.
+pub type Folders = BTreeMap<String, Vec<String>>;
+
+/// The folders that hold the cluster's state and data: each ends in NAMESPACE/NAME/ROLE, so nobody else's are among them.
+pub fn folders(resolved: &Resolved, state: bool, data: bool) -> Folders {
+    let c = &resolved.cluster;
+    let mut all = Folders::new();
+    let mut add = |node: &str, path: String| all.entry(node.to_owned()).or_default().push(path);
+    if state && c.state.claim.is_none() && c.state.empty_dir.is_none() {
+        let prefix = c.state.host_path.as_ref().map_or("/etc/ais", |h| &**h.prefix);
+        for role in [Role::Proxy, Role::Target] {
+            for node in resolved.of(role) {
+                add(&node.name, format!("{prefix}/{}/{}/{}", *c.namespace, *c.name, role.word()));
+            }
+        }
+    }
+    if data {
+        for set in resolved.target_sets() {
+            for (node, m) in set.nodes.iter().flat_map(|n| set.mountpaths.iter().map(move |m| (n, m))) {
+                if m.claim.is_none() {
+                    add(node, format!("{}/{}/{}/target", *m.path, *c.namespace, *c.name));
+                }
+            }
+        }
+    }
+    all
+}
+
+/// Removes the folders on the hosts.
+pub async fn remove(folders: &Folders, resolved: &Resolved, inventory: &Inventory, args: &HostArgs) -> Result<(), CliError> {
+    let mut by_host = BTreeMap::new();
+    let loc = resolved.cluster.name.loc.clone();
+    for host in inventory.select("all")? {
+        let node = crate::cluster::node_name(inventory, &host, &loc)?;
+        if let Some(paths) = folders.get(&node) {
+            by_host.insert(host, paths);
+        }
+    }
+    if by_host.len() < folders.len() {
+        let known: Vec<String> = by_host.keys().cloned().collect();
+        return Err(CliError::Failed(format!(
+            "the inventory names {} of {} nodes whose folders are to be removed ({}): no folder was removed",
+            by_host.len(),
+            folders.len(),
+            known.join(", ")
+        )));
+    }
+    let extra = json!({"remains_hosts": by_host.keys().collect::<Vec<_>>(), "remains": by_host});
+    let mut results = Results::default();
+    play_aside("remains", include_str!("remains.yml"), &extra, inventory, args, false, &mut results)?;
+    if let Some((host, why)) = results.failed.iter().next() {
+        return Err(CliError::Failed(format!("folders of {} hosts could not be removed; {host}: {why}", results.failed.len())));
+    }
+    Ok(())
+}

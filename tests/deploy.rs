@@ -1,0 +1,340 @@
+//! Clusters on a real API server, with simulated nodes and pods: deploying, changing, looking, deleting.
+
+mod support;
+
+use fettle::kube::{Info, KINDS, Server, covers, kind};
+use serde_json::{Value as Json, json};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Output;
+use std::time::{Duration, Instant};
+use support::control_plane::{ControlPlane, StandIn};
+
+const SPEC: &str = "\
+name: ais
+namespace: storage
+images:
+  aisnode: docker.io/aistorage/aisnode:v5.0
+  init: docker.io/aistorage/ais-init:v5.0
+proxies:
+  nodes: [n1, n2, n3]
+targets:
+  nodes: [n1, n2, n3]
+  mountpaths:
+    - path: /ais/sda
+config:
+  mirror:
+    enabled: false
+";
+
+struct World {
+    plane: ControlPlane,
+    stand_in: StandIn,
+}
+
+impl World {
+    fn new() -> Option<Self> {
+        let plane = ControlPlane::start(&["n1", "n2", "n3", "n4"])?;
+        let stand_in = StandIn::start(&plane, &info());
+        Some(Self { plane, stand_in })
+    }
+
+    fn spec(&self, text: &str) -> PathBuf {
+        let path = self.plane.folder().join("cluster.yml");
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// Runs fettle on the spec as the administrator.
+    fn run(&self, command: &str, spec: &str, more: &[&str]) -> Output {
+        self.run_as(&self.plane.admin, command, spec, more)
+    }
+
+    fn run_as(&self, kubeconfig: &std::path::Path, command: &str, spec: &str, more: &[&str]) -> Output {
+        let spec = self.spec(spec);
+        let mut fettle = support::fettle_command([command]);
+        fettle.arg(spec).arg("--kubeconfig").arg(kubeconfig).args(more);
+        fettle.output().unwrap()
+    }
+
+    fn good(&self, command: &str, spec: &str, more: &[&str]) -> String {
+        support::succeeded(command, &self.run(command, spec, more))
+    }
+
+    fn get(&self, kind_name: &str, name: &str) -> Option<Json> {
+        self.plane.with(|server| async move { server.get(kind(kind_name).unwrap(), Some("storage"), name).await.unwrap() })
+    }
+
+    fn labels(&self, node: &str) -> Json {
+        self.get("Node", node).unwrap()["metadata"]["labels"].take()
+    }
+
+    /// The versions of everything that was deployed.
+    fn versions(&self) -> BTreeMap<String, String> {
+        self.plane.with(|server: Server| async move {
+            let mut all = BTreeMap::new();
+            for kind in KINDS.iter().filter(|k| !["Event", "Pod"].contains(&k.name)) {
+                for object in server.list(kind, Some("storage"), "app.kubernetes.io/managed-by=fettle").await.unwrap() {
+                    let meta = &object["metadata"];
+                    all.insert(format!("{} {}", kind.name, meta["name"]), meta["resourceVersion"].to_string());
+                }
+            }
+            all
+        })
+    }
+}
+
+fn info() -> Info {
+    info_of(SPEC)
+}
+
+fn info_of(spec: &str) -> Info {
+    Info::new(&fettle::cluster::read("cluster.yml", spec).unwrap().resolve(None, None).unwrap())
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// The lines of a rollout, in order: who was restarted.
+fn restarted(text: &str) -> Vec<&str> {
+    text.lines().filter_map(|l| l.strip_suffix(": restarted, back in the cluster")).collect()
+}
+
+#[test]
+fn a_cluster_comes_up_and_a_second_deploy_changes_nothing() {
+    let Some(world) = World::new() else { return };
+    // A dry run first: nothing is there, and nothing is there afterwards.
+    let text = world.good("deploy", SPEC, &["--check"]);
+    assert!(
+        text.contains("create   StatefulSet storage/ais-proxy") && text.contains("label    node n1: nvidia.com/ais-proxy=ais"),
+        "{text}"
+    );
+    assert!(text.contains("Nothing was changed: this was a dry run."), "{text}");
+    assert_eq!(world.get("Namespace", "storage"), None);
+    assert_eq!(world.labels("n1").get("nvidia.com/ais-proxy"), None);
+
+    let text = world.good("deploy", SPEC, &["--timeout", "60s"]);
+    assert!(text.contains("Cluster ais: complete. Clients in the cluster use http://ais-ais-proxy.storage:51080"), "{text}");
+    assert_eq!(world.labels("n1")["nvidia.com/ais-target"], "ais");
+    assert_eq!(world.stand_in.heard(), ["set-config {\"rebalance\":{\"enabled\":true}}"]);
+
+    // What was rendered is what is there.
+    let spec = world.spec(SPEC);
+    let rendered = support::succeeded("render", &support::fettle(["render".as_ref(), spec.as_os_str(), "--json".as_ref()]));
+    let rendered: Json = serde_json::from_str(&rendered).unwrap();
+    let objects = rendered["items"].as_array().unwrap();
+    assert!(objects.len() > 8, "{rendered:#}");
+    for object in objects {
+        let live = world.get(object["kind"].as_str().unwrap(), object["metadata"]["name"].as_str().unwrap()).unwrap();
+        assert!(covers(&live, object), "rendered {object:#}\nlive {live:#}");
+    }
+
+    let before = world.versions();
+    assert!(before.len() >= objects.len() - 1, "{before:?}");
+    let text = world.good("deploy", SPEC, &[]);
+    assert!(text.contains("nothing was changed"), "{text}");
+    assert_eq!(world.versions(), before);
+    assert_eq!(world.stand_in.heard().len(), 1, "{:?}", world.stand_in.heard());
+    assert_eq!(world.good("deploy", SPEC, &["--check"]), "Nothing to change.");
+
+    let status = world.run("status", SPEC, &["--json"]);
+    let json: Json = serde_json::from_slice(&status.stdout).unwrap();
+    assert!(status.status.success() && json["well"] == true, "{json:#}");
+    assert_eq!(json["nodes"].as_array().unwrap().len(), 6);
+    assert_eq!(json["nodes"].as_array().unwrap().iter().filter(|n| n["primary"] == true).count(), 1);
+    let text = world.good("status", SPEC, &[]);
+    assert!(text.contains("proxies 3 of 3 ready") && text.contains("primary") && text.contains("/ais/sda"), "{text}");
+}
+
+#[test]
+fn a_new_image_rolls_proxies_then_targets_the_primary_last_of_the_proxies() {
+    let Some(world) = World::new() else { return };
+    world.good("deploy", SPEC, &["--timeout", "60s"]);
+    "ais-proxy-1".clone_into(&mut world.stand_in.cluster.lock().unwrap().primary);
+
+    let newer = SPEC.replace("v5.0", "v5.1");
+    let order = ["ais-proxy-0", "ais-proxy-2", "ais-proxy-1", "ais-target-0", "ais-target-1", "ais-target-2"];
+    let plan = world.good("deploy", &newer, &["--check"]);
+    let planned: Vec<&str> = plan.lines().filter_map(|l| l.strip_prefix("restart  ")).collect();
+    assert_eq!(planned, order, "{plan}");
+    let text = world.good("deploy", &newer, &["--timeout", "120s"]);
+    assert_eq!(restarted(&text), order, "{text}");
+    let heard = world.stand_in.heard();
+    let tail: Vec<&str> = heard.iter().skip(1).map(String::as_str).collect();
+    assert_eq!(tail[0], "set-config {\"rebalance\":{\"enabled\":false}}", "{heard:?}");
+    assert!(tail[1].starts_with("primary ais-proxy-"), "{heard:?}");
+    assert_eq!(tail[2..], ["set-config {\"rebalance\":{\"enabled\":true}}"], "{heard:?}");
+
+    // An image that can't be pulled: the first pod does not come back, the others keep running.
+    let broken = SPEC.replace("v5.0", "missing");
+    let output = world.run("deploy", &broken, &["--timeout", "8s"]);
+    let text = said(&output);
+    assert!(!output.status.success(), "{text}");
+    assert!(text.contains("does not come back") && text.contains("ImagePullBackOff") && text.contains("The rollout stops here"), "{text}");
+    let json: Json = serde_json::from_slice(&world.run("status", &newer, &["--json"]).stdout).unwrap();
+    let waiting: Vec<&Json> = json["nodes"].as_array().unwrap().iter().filter(|n| n["ready"] == false).collect();
+    assert_eq!(waiting.len(), 1, "{json:#}");
+    assert!(waiting[0]["why"].as_str().unwrap().contains("ImagePullBackOff"), "{json:#}");
+    // Back to what worked: only the broken one is made anew, and rebalancing is on again.
+    let text = world.good("deploy", &newer, &["--timeout", "60s"]);
+    assert_eq!(restarted(&text).len(), 1, "{text}");
+    assert!(world.stand_in.heard().last().unwrap().contains("true"), "{:?}", world.stand_in.heard());
+}
+
+#[test]
+fn settings_reach_a_running_cluster_and_targets_are_emptied_before_they_go() {
+    let Some(world) = World::new() else { return };
+    world.good("deploy", SPEC, &["--timeout", "60s"]);
+    let other = SPEC.replace("enabled: false", "enabled: true");
+    world.good("deploy", &other, &["--timeout", "60s"]);
+    let heard = world.stand_in.heard();
+    assert!(heard.iter().any(|h| h.starts_with("set-config") && h.contains("\"mirror\":{\"enabled\":true}")), "{heard:?}");
+
+    let fewer = other.replace("targets:\n  nodes: [n1, n2, n3]", "targets:\n  nodes: [n1, n2]");
+    let plan = world.good("deploy", &fewer, &["--check"]);
+    assert!(plan.contains("empty    ais-target-2: taken out of the cluster"), "{plan}");
+    let text = world.good("deploy", &fewer, &["--timeout", "60s"]);
+    assert!(text.contains("ais-target-2: leaving the cluster, its objects move to the others"), "{text}");
+    assert!(world.stand_in.heard().iter().any(|h| h.starts_with("decommission-node") && h.contains("ais-target-2")));
+    let end = Instant::now() + Duration::from_secs(20);
+    while world.get("Pod", "ais-target-2").is_some() {
+        assert!(Instant::now() < end, "the pod stays");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn what_stands_in_the_way_is_said_before_anything_changes() {
+    let Some(world) = World::new() else { return };
+    world.good("deploy", SPEC, &["--timeout", "60s"]);
+
+    // Another manager owns a field.
+    world.plane.with(|server| async move {
+        let patch = json!({"data": {"ais.json": "{}"}});
+        let kind = kind("ConfigMap").unwrap();
+        let path = kind.path(Some("storage"), "ais-global-cm") + "?fieldManager=somebody";
+        server.merge_at(&path, &patch).await.unwrap();
+    });
+    let before = world.versions();
+    let output = world.run("deploy", SPEC, &["--timeout", "30s"]);
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains(".data.ais.json") && text.contains("somebody") && text.contains("--force-conflicts"), "{text}");
+    assert_eq!(world.versions(), before);
+    world.good("deploy", SPEC, &["--timeout", "60s", "--force-conflicts"]);
+
+    // What can't be changed in place.
+    let output =
+        world.run("deploy", &SPEC.replace("- path: /ais/sda", "- path: /ais/sda\n      claim: {size: 1Ti, storage_class: fast}"), &[]);
+    let text = said(&output);
+    assert!(!output.status.success() && text.contains(".spec.volumeClaimTemplates") && text.contains("--recreate"), "{text}");
+
+    // Nodes that aren't there, and credentials that don't work.
+    let output = world.run("deploy", &SPEC.replace("[n1, n2, n3]", "[n1, n2, nn3]"), &["--check"]);
+    let text = said(&output);
+    assert!(!output.status.success() && text.contains("nn3"), "{text}");
+    let text = said(&world.run_as(&world.plane.expired, "status", SPEC, &[]));
+    assert!(text.contains("expired"), "{text}");
+    let output = world.run("status", SPEC, &["--context", "admni"]);
+    let text = said(&output);
+    assert!(text.contains("has no context `admni` (did you mean `admin`?)"), "{text}");
+    let output = world.run_as(&world.plane.viewer, "deploy", &SPEC.replace("v5.0", "v5.1"), &[]);
+    let text = said(&output);
+    assert!(!output.status.success() && text.contains("may not do this"), "{text}");
+}
+
+#[test]
+fn a_stuck_pod_and_an_api_server_that_is_away_are_told() {
+    let Some(world) = World::new() else { return };
+    // No node is left for the third proxy.
+    world.good("label", SPEC, &[]);
+    world.plane.with(|server| async move {
+        let body = json!({"spec": {"unschedulable": true}});
+        server.merge_at(&(kind("Node").unwrap().path(None, "n3") + "?fieldManager=test"), &body).await.unwrap();
+    });
+    let output = world.run("deploy", SPEC, &["--timeout", "6s"]);
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(
+        text.contains("2 of 3 proxies and 2 of 3 targets ready") && text.contains("no node takes it: 0/4 nodes are available"),
+        "{text}"
+    );
+
+    // The API server is away for a while in the middle of waiting.
+    let mut child = {
+        let mut command = support::fettle_command(["deploy"]);
+        command.arg(world.spec(SPEC)).arg("--kubeconfig").arg(&world.plane.admin).args(["--timeout", "90s"]);
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap()
+    };
+    std::thread::sleep(Duration::from_secs(3));
+    world.plane.pause();
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(child.try_wait().unwrap().is_none(), "it gave up");
+    world.plane.resume();
+    world.plane.with(|server| async move {
+        let body = json!({"spec": {"unschedulable": null}});
+        server.merge_at(&(kind("Node").unwrap().path(None, "n3") + "?fieldManager=test"), &body).await.unwrap();
+    });
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+}
+
+#[test]
+fn labels_follow_the_spec_and_other_peoples_labels_stay() {
+    let Some(world) = World::new() else { return };
+    let text = world.good("label", SPEC, &["--check"]);
+    assert!(text.contains("6 labels would change"), "{text}");
+    assert_eq!(world.labels("n1").get("nvidia.com/ais-target"), None);
+    world.good("label", SPEC, &[]);
+    assert_eq!(world.good("label", SPEC, &[]), "Nothing to change: 6 labels are as they should be.");
+
+    // A second cluster on the same nodes needs other values: refused, and nothing is changed.
+    let other = SPEC.replace("name: ais\n", "name: second\n");
+    let output = world.run("label", &other, &[]);
+    let text = said(&output);
+    assert!(!output.status.success() && text.contains("label nvidia.com/ais-proxy is ais, would be second"), "{text}");
+    assert_eq!(world.labels("n1")["nvidia.com/ais-proxy"], "ais");
+
+    // A node that the spec names no more.
+    let fewer = SPEC.replace("[n1, n2, n3]", "[n1, n2, n4]");
+    let text = world.good("label", &fewer, &[]);
+    assert!(text.contains("node n3 has this cluster's label nvidia.com/ais-proxy, and the spec does not name it"), "{text}");
+    world.good("label", &fewer, &["--prune"]);
+    assert_eq!(world.labels("n3").get("nvidia.com/ais-proxy"), None);
+    assert_eq!(world.labels("n3")["kubernetes.io/hostname"], "n3");
+}
+
+#[test]
+fn deleting_leaves_what_users_stored() {
+    let Some(world) = World::new() else { return };
+    let claims = SPEC.replace("- path: /ais/sda", "- path: /ais/sda\n      claim: {size: 1Gi, storage_class: fast}");
+    world.good("deploy", &claims, &["--timeout", "0"]);
+    let end = Instant::now() + Duration::from_secs(30);
+    let count = || {
+        world
+            .plane
+            .with(|server| async move { server.list(kind("PersistentVolumeClaim").unwrap(), Some("storage"), "").await.unwrap().len() })
+    };
+    while count() < 3 {
+        assert!(Instant::now() < end, "{} claims", count());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let output = world.run("delete", &claims, &[]);
+    assert!(!output.status.success() && said(&output).contains("no terminal to ask at; --yes answers"), "{}", said(&output));
+    let text = world.good("delete", &claims, &["--check"]);
+    assert!(text.contains("delete StatefulSet storage/ais-target") && text.contains("keep   PersistentVolumeClaim"), "{text}");
+    assert!(world.get("StatefulSet", "ais-target").is_some());
+
+    let text = world.good("delete", &claims, &["--yes"]);
+    assert!(text.contains("what users stored is still there"), "{text}");
+    assert_eq!(world.get("StatefulSet", "ais-target"), None);
+    assert_eq!(world.get("ConfigMap", "ais-global-cm"), None);
+    assert_eq!(world.labels("n1").get("nvidia.com/ais-target"), None);
+    assert_eq!(count(), 3);
+
+    // Data goes only by name. (State is on hosts here, which needs an inventory: claims alone would stay behind.)
+    let output = world.run("delete", &claims, &["--yes", "--state", "--data", "--data-of", "other"]);
+    let text = said(&output);
+    assert!(!output.status.success() && count() == 3, "{text}");
+}

@@ -1,0 +1,276 @@
+//! A real Kubernetes control plane for one test, with simulated nodes; and a stand-in for AIStore's nodes in its pods.
+
+use super::is_root;
+use fettle::kube::pods::{Pod, pods};
+use fettle::kube::{Access, Info, Role, Server, connect};
+use serde_json::{Value as Json, json};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// A control plane; it goes away with this value, and with our process.
+pub struct ControlPlane {
+    child: Child,
+    folder: tempfile::TempDir,
+    /// Kubeconfig of an administrator.
+    pub admin: PathBuf,
+    /// Kubeconfig of somebody who may only look.
+    pub viewer: PathBuf,
+    /// Kubeconfig whose certificate has expired.
+    pub expired: PathBuf,
+    /// The address of all pods: on this machine's loopback, for the time of the test.
+    pub pod_ip: String,
+}
+
+/// Where the programs are, if they were built.
+fn programs() -> Option<PathBuf> {
+    let built = Path::new(super::FETTLE).ancestors().nth(2)?.join("control-plane");
+    let folder = std::env::var_os("FETTLE_CONTROL_PLANE").map_or(built, PathBuf::from);
+    folder.join("control-plane").is_file().then_some(folder)
+}
+
+impl ControlPlane {
+    /// Starts one with these nodes, or says `SKIPPED: why`.
+    pub fn start(nodes: &[&str]) -> Option<Self> {
+        let test = thread::current().name().unwrap_or("test").to_owned();
+        let Some(programs) = programs() else {
+            eprintln!("SKIPPED: {test}: no control plane was built (scripts/control-plane needs Go)");
+            return None;
+        };
+        if !is_root() {
+            return None;
+        }
+        // 198.18.0.0/15 is set aside for tests (RFC 2544); it must not be a loopback address, to which no API server goes.
+        let number = COUNT.fetch_add(1, Ordering::Relaxed) + (std::process::id() << 3);
+        let pod_ip = format!("198.18.{}.{}", (number >> 8) & 255, number & 255);
+        ip(&["address", "add", &format!("{pod_ip}/32"), "dev", "lo"]);
+        let folder = tempfile::tempdir().unwrap();
+        let mut child = Command::new(programs.join("control-plane"))
+            .args(["--data".as_ref(), folder.path().as_os_str()])
+            .args(["--pod-ip", &pod_ip, "--nodes", &nodes.join(",")])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(std::fs::File::create(folder.path().join("log")).unwrap())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let ready: Json = serde_json::from_str(&line).unwrap_or_else(|_| {
+            let log = std::fs::read_to_string(folder.path().join("log")).unwrap_or_default();
+            let tail: Vec<&str> = log.lines().rev().take(20).collect();
+            panic!("the control plane did not start:\n{}", tail.into_iter().rev().collect::<Vec<_>>().join("\n"))
+        });
+        let path = |key: &str| PathBuf::from(ready[key].as_str().unwrap());
+        Some(Self { admin: path("kubeconfig"), viewer: path("viewer"), expired: path("expired"), child, folder, pod_ip })
+    }
+
+    /// A folder of the test's own.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// It stops answering, and keeps its connections.
+    pub fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    /// It goes on.
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        assert!(Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status().unwrap().success());
+    }
+
+    /// Does something with the API server.
+    pub fn with<T, F: Future<Output = T>>(&self, work: impl FnOnce(Server) -> F) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let access = Access { kubeconfig: Some(self.admin.clone()), context: None };
+            work(connect(&access).await.unwrap()).await
+        })
+    }
+}
+
+impl Drop for ControlPlane {
+    fn drop(&mut self) {
+        self.resume();
+        drop(self.child.stdin.take());
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        ip(&["address", "del", &format!("{}/32", self.pod_ip), "dev", "lo"]);
+    }
+}
+
+fn ip(arguments: &[&str]) {
+    let done = Command::new("ip").args(arguments).status().unwrap();
+    assert!(done.success() || thread::panicking(), "ip {arguments:?}");
+}
+
+/// What AIStore's nodes were asked and how they are, as a test sees it.
+#[derive(Debug, Default)]
+pub struct Cluster {
+    /// Actions and changes of the primary, in order: `set-config {…}`, `primary p-…`.
+    pub heard: Vec<String>,
+    /// The configuration.
+    pub config: Json,
+    /// The primary's pod; empty: the first proxy.
+    pub primary: String,
+    /// Pods that left the cluster.
+    pub left: Vec<String>,
+    /// Pods that don't join although they are ready.
+    pub shy: Vec<String>,
+}
+
+/// Answers for all of AIStore's nodes of a cluster: simulated pods run nothing. Its cluster map has the pods that are ready.
+pub struct StandIn {
+    /// What it heard and how it is.
+    pub cluster: Arc<Mutex<Cluster>>,
+    stop: Arc<AtomicBool>,
+    addresses: Vec<String>,
+}
+
+impl StandIn {
+    /// Listens on the pods' address for `info`'s cluster.
+    pub fn start(plane: &ControlPlane, info: &Info) -> Self {
+        let cluster = Arc::new(Mutex::new(Cluster { config: json!({"rebalance": {"enabled": false}}), ..Cluster::default() }));
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut addresses = vec![];
+        for port in [info.proxy_port, info.target_port] {
+            let address = format!("{}:{port}", plane.pod_ip);
+            let listener = TcpListener::bind(&address).unwrap();
+            addresses.push(address);
+            let (cluster, stop, info, admin) = (cluster.clone(), stop.clone(), info.clone(), plane.admin.clone());
+            thread::spawn(move || {
+                for stream in listener.incoming().flatten() {
+                    if stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let (cluster, info, admin) = (cluster.clone(), info.clone(), admin.clone());
+                    thread::spawn(move || serve(stream, &cluster, &info, &admin));
+                }
+            });
+        }
+        Self { cluster, stop, addresses }
+    }
+
+    /// What was heard so far.
+    pub fn heard(&self) -> Vec<String> {
+        self.cluster.lock().unwrap().heard.clone()
+    }
+}
+
+impl Drop for StandIn {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for address in &self.addresses {
+            let _ = TcpStream::connect(address);
+        }
+    }
+}
+
+fn serve(mut stream: TcpStream, cluster: &Mutex<Cluster>, info: &Info, admin: &Path) {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut first = String::new();
+    let mut length = 0;
+    if reader.read_line(&mut first).is_err() {
+        return;
+    }
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).unwrap_or(0) == 0 || line.trim().is_empty() {
+            break;
+        }
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap_or(0);
+        }
+    }
+    let mut body = vec![0; length];
+    let _ = reader.read_exact(&mut body);
+    let mut words = first.split_whitespace();
+    let (method, path) = (words.next().unwrap_or_default().to_owned(), words.next().unwrap_or_default().to_owned());
+    let answer = answer(&method, &path, &body, cluster, info, admin);
+    let (code, text) = match answer {
+        Some(json) => ("200 OK", json.to_string()),
+        None => ("404 Not Found", "{}".to_owned()),
+    };
+    let _ = write!(
+        stream,
+        "HTTP/1.1 {code}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}",
+        text.len()
+    );
+}
+
+fn ready_pods(info: &Info, admin: &Path) -> Vec<Pod> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let server = connect(&Access { kubeconfig: Some(admin.to_owned()), context: None }).await.unwrap();
+        pods(&server, info).await.unwrap_or_default().into_iter().filter(|p| p.ready && !p.leaving).collect()
+    })
+}
+
+fn answer(method: &str, path: &str, body: &[u8], cluster: &Mutex<Cluster>, info: &Info, admin: &Path) -> Option<Json> {
+    let all = ready_pods(info, admin);
+    let mut state = cluster.lock().unwrap();
+    let members: Vec<&Pod> = all.iter().filter(|p| !state.left.contains(&p.name) && !state.shy.contains(&p.name)).collect();
+    if !members.iter().any(|p| p.name == state.primary) {
+        state.primary = members.iter().find(|p| p.role == Role::Proxy).map(|p| p.name.clone()).unwrap_or_default();
+    }
+    match (method, path) {
+        ("GET", "/v1/daemon?what=smap") => {
+            let entry = |p: &&Pod| {
+                let host = format!("{}.{}.{}.svc.cluster.local", p.name, p.set, info.namespace);
+                (
+                    p.name.clone(),
+                    json!({"daemon_id": p.name, "intra_control_net": {"node_ip_addr": host}, "flags": "0",
+                    "public_net": {"direct_url": format!("http://{}", p.node)}}),
+                )
+            };
+            let map = |role| members.iter().filter(|p| p.role == role).map(entry).collect::<serde_json::Map<_, _>>();
+            Some(
+                json!({"uuid": "stand-in", "version": "1", "proxy_si": {"daemon_id": state.primary}, "pmap": map(Role::Proxy), "tmap": map(Role::Target)}),
+            )
+        }
+        ("GET", "/v1/daemon?what=mountpaths") => Some(json!({"available": ["/ais/sda"]})),
+        ("GET", "/v1/cluster?what=cluster_config") => Some(state.config.clone()),
+        ("PUT", "/v1/cluster") => {
+            let message: Json = serde_json::from_slice(body).ok()?;
+            let action = message["action"].as_str()?.to_owned();
+            state.heard.push(format!("{action} {}", message["value"]));
+            match action.as_str() {
+                "set-config" => merge(&mut state.config, &message["value"]),
+                "decommission-node" => {
+                    let id = message["value"]["sid"].as_str()?.to_owned();
+                    state.left.push(id);
+                }
+                _ => return None,
+            }
+            Some(json!({}))
+        }
+        ("PUT", path) => {
+            let id = path.strip_prefix("/v1/cluster/proxy/")?;
+            state.heard.push(format!("primary {id}"));
+            id.clone_into(&mut state.primary);
+            Some(json!({}))
+        }
+        _ => None,
+    }
+}
+
+fn merge(base: &mut Json, over: &Json) {
+    match (base, over) {
+        (Json::Object(base), Json::Object(over)) => {
+            for (key, value) in over {
+                merge(base.entry(key.clone()).or_insert(Json::Null), value);
+            }
+        }
+        (base, over) => *base = over.clone(),
+    }
+}
