@@ -3,48 +3,22 @@
 
 mod support;
 
-use serde_json::Value as Json;
-use std::process::Output;
+use support::runs::{Playbook, changes, outcomes, said, text};
 use support::{Lab, fettle, succeeded};
 
 const SITE: &str = "playbooks/site.yml";
 
-fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
-fn run(lab: &Lab, arguments: &[&str]) -> Output {
-    let inventory = lab.inventory().display().to_string();
-    let mut all: Vec<&str> = arguments.to_vec();
-    all.extend(["-i", &inventory]);
-    fettle(all)
-}
-
-/// What a run changed (or would change): host, task, change, in order.
-fn changes(output: &Output) -> Vec<String> {
-    let mut all = vec![];
-    for line in String::from_utf8_lossy(&output.stdout).lines() {
-        let event: Json = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
-        if event["event"] == "result" {
-            let report = &event["report"];
-            for change in report["changes"].as_array().unwrap() {
-                all.push(format!("{} | {} | {} | {}", event["host"], report["name"], change["summary"], change["done"]));
-            }
-        }
-    }
-    all
-}
-
 #[test]
 fn the_dry_run_tells_what_the_apply_does_and_a_second_apply_does_nothing() {
     let Some(lab) = Lab::new(3, 2) else { return support::skipped("needs root") };
-    let plan = run(&lab, &["plan", SITE, "--json"]);
+    let plan = lab.fettle(&["plan", SITE, "--json"]);
     assert_eq!(plan.status.code(), Some(0), "{}", text(&plan));
     assert_eq!(lab.sh("node01", "ls /etc/sysctl.d/99-zz-ais-required.conf 2>/dev/null || echo none"), "none", "a dry run writes nothing");
-    let apply = run(&lab, &["apply", SITE, "--json"]);
+    let apply = lab.fettle(&["apply", SITE, "--json"]);
     assert_eq!(apply.status.code(), Some(0), "{}", text(&apply));
     assert!(changes(&plan).len() >= 3 * 15, "{:?}", changes(&plan));
     assert_eq!(changes(&plan), changes(&apply));
+    assert_eq!(outcomes(&plan), outcomes(&apply), "what is fine, changed or skipped");
     for host in ["node01", "node02", "node03"] {
         assert_eq!(lab.sh(host, "sysctl -n net.core.somaxconn"), "65535");
         let mounted = lab.sh(host, "findmnt -rn -t xfs -o TARGET,OPTIONS");
@@ -57,22 +31,23 @@ fn the_dry_run_tells_what_the_apply_does_and_a_second_apply_does_nothing() {
         }
         assert_eq!(lab.sh(host, "stat -c %a:%U /ais/sda"), "750:root");
     }
-    let again = run(&lab, &["apply", SITE, "--json"]);
+    let again = lab.fettle(&["apply", SITE, "--json"]);
     assert_eq!((again.status.code(), changes(&again)), (Some(0), vec![]), "{}", text(&again));
-    let plan = run(&lab, &["plan", SITE, "--json"]);
+    assert_eq!(outcomes(&again).iter().filter(|o| !o.ends_with("| ok") && !o.ends_with("| skipped")).count(), 0, "{}", text(&again));
+    let plan = lab.fettle(&["plan", SITE, "--json"]);
     assert_eq!((plan.status.code(), changes(&plan)), (Some(0), vec![]), "{}", text(&plan));
-    let journal = run(&lab, &["journal", "-l", "node02"]);
+    let journal = lab.fettle(&["journal", "-l", "node02"]);
     assert!(text(&journal).contains("format /dev/sdb"), "{}", text(&journal));
 }
 
 #[test]
 fn a_run_stopped_after_any_change_converges_when_it_is_run_again() {
     let Some(lab) = Lab::new(1, 1) else { return support::skipped("needs root") };
-    let whole = changes(&run(&lab, &["plan", SITE, "--json"]));
+    let whole = changes(&lab.fettle(&["plan", SITE, "--json"]));
     let mut made = 0;
     // Every k: stop after one more change, again and again, until a run comes to its end.
     loop {
-        let part = run(&lab, &["apply", SITE, "--json", "--stop-after", "1"]);
+        let part = lab.fettle(&["apply", SITE, "--json", "--stop-after", "1"]);
         let now = changes(&part).len();
         if now == 0 {
             assert_eq!(part.status.code(), Some(0), "{}", text(&part));
@@ -89,16 +64,16 @@ fn a_run_stopped_after_any_change_converges_when_it_is_run_again() {
 #[test]
 fn stopped_in_the_middle_of_several_changes_the_next_run_says_so_and_goes_on() {
     let Some(lab) = Lab::new(1, 2) else { return support::skipped("needs root") };
-    let whole = changes(&run(&lab, &["plan", SITE, "--json"])).len();
+    let whole = changes(&lab.fettle(&["plan", SITE, "--json"])).len();
     for stop in [2usize, 5, 9, 11, 13, 16] {
         assert!(stop < whole, "a run of {whole} changes can't be stopped after {stop}");
         let Some(lab) = Lab::new(1, 2) else { return };
-        let first = run(&lab, &["apply", SITE, "--json", "--stop-after", &stop.to_string()]);
+        let first = lab.fettle(&["apply", SITE, "--json", "--stop-after", &stop.to_string()]);
         assert_eq!(first.status.code(), Some(2), "{}", text(&first));
-        let second = run(&lab, &["apply", SITE]);
+        let second = lab.fettle(&["apply", SITE]);
         assert_eq!(second.status.code(), Some(0), "after {stop}: {}", text(&second));
         assert!(text(&second).contains("did not come to its end"), "{}", text(&second));
-        assert_eq!(changes(&run(&lab, &["plan", SITE, "--json"])), Vec::<String>::new(), "after {stop}");
+        assert_eq!(changes(&lab.fettle(&["plan", SITE, "--json"])), Vec::<String>::new(), "after {stop}");
     }
 }
 
@@ -160,7 +135,7 @@ fn one_dead_host_and_one_silent_host_hold_nobody_up() {
     let Some(lab) = Lab::new(3, 1) else { return support::skipped("needs root") };
     lab.cause("node02", fettle::lab::Trouble::Stop);
     let started = std::time::Instant::now();
-    let output = run(&lab, &["apply", SITE, "-T", "3"]);
+    let output = lab.fettle(&["apply", SITE, "-T", "3"]);
     assert_eq!(output.status.code(), Some(4), "{}", text(&output));
     let said = text(&output);
     assert!(said.contains("node02  unreachable") && said.contains("2 changed"), "{said}");
@@ -168,7 +143,7 @@ fn one_dead_host_and_one_silent_host_hold_nobody_up() {
     assert_eq!(lab.sh("node03", "findmnt -rn -t xfs -o TARGET"), "/ais/sda");
     lab.cause("node02", fettle::lab::Trouble::Start);
     lab.cause("node02", fettle::lab::Trouble::Freeze);
-    let output = run(&lab, &["plan", SITE, "-T", "2"]);
+    let output = lab.fettle(&["plan", SITE, "-T", "2"]);
     lab.cause("node02", fettle::lab::Trouble::Thaw);
     assert_eq!(output.status.code(), Some(4), "{}", text(&output));
     assert!(text(&output).contains("2 unchanged"), "{}", text(&output));
@@ -184,12 +159,12 @@ fn host_keys_are_checked() {
     let key = |line: &str| line.split_once(' ').unwrap().1.to_owned();
     let name = |line: &str| line.split_once(' ').unwrap().0.to_owned();
     std::fs::write(&known, format!("{} {}\n{}\n", name(lines[0]), key(lines[1]), lines[1])).unwrap();
-    let changed = run(&lab, &["ping"]);
+    let changed = lab.fettle(&["ping"]);
     assert_eq!(changed.status.code(), Some(4));
     assert!(text(&changed).contains("has CHANGED") && text(&changed).contains(&format!("{}:1", known.display())), "{}", text(&changed));
     assert!(text(&changed).contains("node02  pong"), "{}", text(&changed));
     std::fs::write(&known, "").unwrap();
-    let unknown = run(&lab, &["ping"]);
+    let unknown = lab.fettle(&["ping"]);
     assert_eq!(unknown.status.code(), Some(4));
     assert!(text(&unknown).contains("is not known (ssh-ed25519 SHA256:"), "{}", text(&unknown));
     assert_eq!(std::fs::read_to_string(&known).unwrap(), "", "without a terminal nothing is trusted");
@@ -209,12 +184,7 @@ fn an_agent_killed_in_the_middle_is_told_and_the_next_run_finishes() {
     let path = playbook.display().to_string();
     let mut child = support::fettle_command(["apply", &path, "-i", &inventory]);
     let child = child.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
-    for _ in 0..200 {
-        if lab.exec("node01", "pgrep -x sleep").status.success() {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
+    lab.wait_until("node01", "pgrep -x sleep");
     lab.sh("node01", "pkill -9 -f '[a]gent-.* serve'; pkill -x sleep; true");
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(4), "{}", text(&output));
@@ -229,26 +199,95 @@ fn an_agent_killed_in_the_middle_is_told_and_the_next_run_finishes() {
 #[test]
 fn one_agent_serves_several_users() {
     let Some(lab) = Lab::new(1, 0) else { return support::skipped("needs root") };
-    let folder = tempfile::tempdir().unwrap();
-    let playbook = folder.path().join("users.yml");
-    std::fs::write(
-        &playbook,
-        "- hosts: ais\n  gather_facts: false\n  tasks:\n    - command: id -un\n      register: plain\n    - command: id -un\n      become: true\n      register: root\n    - command: id -un\n      become: true\n      become_user: operator\n      register: other\n    - debug: msg=\"{{ plain.stdout }} {{ root.stdout }} {{ other.stdout }}\"\n    - copy: {content: x, dest: /home/admin/mine}\n",
-    )
-    .unwrap();
-    let path = playbook.display().to_string();
-    let output = run(&lab, &["apply", &path, "-e", "ansible_user=admin"]);
+    let playbook = Playbook::tasks(
+        "- {command: id -un, register: plain}\n- {command: id -un, become: true, register: root}\n- {command: id -un, become: true, become_user: operator, register: other}\n- {name: who, debug: {msg: \"{{ plain.stdout }} {{ root.stdout }} {{ other.stdout }}\"}}\n- {copy: {content: x, dest: /home/admin/mine}}\n",
+    );
+    let output = lab.fettle(&["apply", &playbook.path(), "-e", "ansible_user=admin", "--json"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
-    assert!(text(&output).contains("admin root operator"), "{}", text(&output));
+    assert_eq!(said(&output, "who"), ["node01: admin root operator"]);
     assert_eq!(lab.sh("node01", "stat -c %U /home/admin/mine"), "admin");
-    let no_password = run(&lab, &["apply", &path, "-e", "ansible_user=operator"]);
-    assert!(text(&no_password).contains("sudo wants a password for operator"), "{}", text(&no_password));
-    let wrong = run(&lab, &["apply", &path, "-e", "ansible_user=operator", "-e", "ansible_become_password=wrong"]);
-    assert!(text(&wrong).contains("sudo does not take the password of operator"), "{}", text(&wrong));
-    std::fs::write(&playbook, "- hosts: ais\n  become: true\n  gather_facts: false\n  tasks:\n    - command: id -un\n      register: who\n    - debug: var=who.stdout\n").unwrap();
-    let right = run(&lab, &["apply", &path, "-e", "ansible_user=operator", "-e", "ansible_become_password=fettle-lab"]);
-    assert_eq!(right.status.code(), Some(0), "{}", text(&right));
-    assert!(text(&right).contains("root"), "{}", text(&right));
+}
+
+#[test]
+fn passwords_stand_in_the_inventory_or_are_missed_by_name() {
+    let Some(lab) = Lab::new(1, 0) else { return support::skipped("needs root") };
+    let playbook = Playbook::new(
+        "- hosts: all\n  become: true\n  gather_facts: false\n  tasks:\n    - {command: id -un, register: who}\n    - {name: who, debug: {msg: \"{{ who.stdout }}\"}}\n",
+    );
+    // No key: only the password opens the door.
+    let address = lab.state.host("node01").unwrap().address;
+    let known = lab.folder().join("known_hosts");
+    let run = |passwords: &str| {
+        let host = format!("target ansible_host={address} ansible_user=operator {passwords}\n");
+        let options = format!("ansible_ssh_common_args='-o UserKnownHostsFile={} -o StrictHostKeyChecking=yes'", known.display());
+        playbook.file("hosts.ini", &format!("[all:vars]\n{options}\n[ais]\n{host}"));
+        let inventory = playbook.folder().join("hosts.ini").display().to_string();
+        let mut command = support::fettle_command(["apply", &playbook.path(), "-i", &inventory, "--json"]);
+        command.env("HOME", playbook.folder()).output().unwrap()
+    };
+    let right = run("ansible_password=fettle-lab ansible_become_password=fettle-lab");
+    assert_eq!((right.status.code(), said(&right, "who")), (Some(0), vec!["target: root".to_owned()]), "{}", text(&right));
+    let reason = |output: &std::process::Output| {
+        assert_eq!(output.status.code(), Some(4), "{}", text(output));
+        let gone = support::runs::events(output).into_iter().find(|e| e["event"] == "unreachable");
+        gone.unwrap_or_else(|| panic!("{}", text(output)))["reason"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(
+        reason(&run("ansible_password=fettle-lab")),
+        "sudo wants a password for operator: give it with -K, or in ansible_become_password"
+    );
+    assert_eq!(reason(&run("ansible_password=fettle-lab ansible_become_password=wrong")), "sudo does not take the password of operator");
+    assert_eq!(
+        reason(&run("ansible_password=wrong")),
+        "logging in as operator failed; tried the password; the server takes publickey,password"
+    );
+    assert_eq!(
+        reason(&run("")),
+        "nothing to log in with as operator; the server takes publickey,password: name a key (--private-key, ansible_ssh_private_key_file), start an SSH agent, or use -k"
+    );
+}
+
+#[test]
+fn when_the_line_is_cut_the_agent_ends_its_change_and_stops() {
+    let Some(lab) = Lab::new(2, 0) else { return support::skipped("needs root") };
+    let playbook = Playbook::tasks(
+        "- copy: {content: one, dest: /root/one}\n- {command: sh -c 'sleep 12 && touch /root/two', args: {creates: /root/two}}\n- copy: {content: three, dest: /root/three}\n",
+    );
+    let known = lab.folder().join("known_hosts").display().to_string();
+    // Silent for three seconds: gone.
+    let options = format!("ansible_ssh_common_args=-o UserKnownHostsFile={known} -o ServerAliveInterval=1 -o ServerAliveCountMax=3");
+    let extra = serde_json::json!({"ansible_ssh_common_args": options.split_once('=').unwrap().1}).to_string();
+    let path = playbook.path();
+    let arguments = ["apply", &path, "--json", "-e", &extra, "-T", "3"];
+    let child = lab.start_fettle(&arguments);
+    lab.wait_until("node01", "pgrep -x sleep");
+    let cut = std::time::Instant::now();
+    lab.cause("node01", fettle::lab::Trouble::Cut);
+    let output = child.wait_with_output().unwrap();
+    // The other host, which is not cut off, takes its 12 seconds.
+    assert!(cut.elapsed().as_secs() < 20, "{:?}", cut.elapsed());
+    assert_eq!(output.status.code(), Some(4), "{}", text(&output));
+    let gone: Vec<_> = support::runs::events(&output).into_iter().filter(|e| e["event"] == "unreachable").collect();
+    assert_eq!(gone.len(), 1, "{}", text(&output));
+    assert_eq!(
+        (gone[0]["host"].as_str().unwrap(), gone[0]["reason"].as_str().unwrap()),
+        ("node01", "no sign of life for 3 s; what it did until then is in its journal")
+    );
+    lab.wait_until("node01", "! pgrep -x sleep");
+    lab.wait_until("node01", "grep -q run_end /var/lib/fettle/journal/*");
+    assert_eq!(lab.sh("node01", "ls /root"), "one\ntwo", "the change it was in is done, the next one is not begun");
+    assert_eq!(lab.sh("node02", "ls /root"), "one\nthree\ntwo");
+    assert!(lab.sh("node01", "tail -n1 /var/lib/fettle/journal/*").contains("the connection to the controller was lost"));
+    lab.cause("node01", fettle::lab::Trouble::Plug);
+    let again = lab.fettle(&arguments);
+    assert_eq!(again.status.code(), Some(0), "{}", text(&again));
+    assert_eq!(changes(&again), ["node01 | copy | create /root/three (5 bytes) | true"]);
+    let warned: Vec<_> = support::runs::events(&again).into_iter().filter(|e| e["event"] == "warning").collect();
+    assert!(
+        warned.len() == 1 && text(&again).contains("did not come to its end: the connection to the controller was lost; 2 changes made"),
+        "{}",
+        text(&again)
+    );
 }
 
 #[test]
@@ -261,12 +300,7 @@ fn two_runs_never_work_on_one_host_at_once() {
     let path = playbook.display().to_string();
     let mut first = support::fettle_command(["apply", &path, "-i", &inventory]);
     let first = first.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
-    for _ in 0..100 {
-        if lab.exec("node01", "pgrep -x sleep").status.success() {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
+    lab.wait_until("node01", "pgrep -x sleep");
     let second = fettle(["apply", &path, "-i", &inventory]);
     assert_eq!(second.status.code(), Some(4), "{}", text(&second));
     assert!(text(&second).contains("is running `apply ") && text(&second).contains("here since 20"), "{}", text(&second));
@@ -289,7 +323,7 @@ fn large_files_templates_and_loops_arrive_whole() {
     )
     .unwrap();
     let path = playbook.display().to_string();
-    let output = run(&lab, &["apply", &path]);
+    let output = lab.fettle(&["apply", &path]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     assert_eq!(
         lab.sh("node01", "sha256sum </root/big"),
@@ -303,11 +337,11 @@ fn large_files_templates_and_loops_arrive_whole() {
         )
     );
     assert_eq!(lab.sh("node01", "cat /root/t"), "a\nb");
-    let again = run(&lab, &["apply", &path, "--json"]);
+    let again = lab.fettle(&["apply", &path, "--json"]);
     assert_eq!(changes(&again), Vec::<String>::new());
     // Outside the project, a name that a host made up is not answered.
     std::fs::write(&playbook, "- hosts: ais\n  gather_facts: false\n  tasks:\n    - set_fact: {where: /etc/shadow}\n    - copy: {src: \"{{ where }}\", dest: /root/shadow}\n").unwrap();
-    let outside = run(&lab, &["apply", &path]);
+    let outside = lab.fettle(&["apply", &path]);
     assert_eq!(outside.status.code(), Some(2), "{}", text(&outside));
     assert!(text(&outside).contains("is outside the project"), "{}", text(&outside));
     assert_eq!(lab.sh("node01", "ls /root/shadow 2>/dev/null || echo none"), "none");

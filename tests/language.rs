@@ -2,23 +2,8 @@
 
 mod support;
 
-use serde_json::Value as Json;
-use std::process::Output;
+use support::runs::{statuses, text};
 use support::{Lab, fettle};
-
-fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
-/// `name: status` of every task's own report, in order.
-fn statuses(output: &Output) -> Vec<String> {
-    String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .map(|line| serde_json::from_str::<Json>(line).unwrap_or_else(|e| panic!("{e}: {line}")))
-        .filter(|event| event["event"] == "result" && event["report"]["item"].is_null())
-        .map(|event| format!("{}: {}", event["report"]["name"].as_str().unwrap(), event["report"]["status"].as_str().unwrap()))
-        .collect()
-}
 
 #[test]
 fn a_dry_run_sees_its_own_predictions_and_guesses_nothing() {

@@ -41,7 +41,8 @@ pub fn serve(from: impl Read + Send + 'static, mut to: impl Write + Send + 'stat
             wire.send(&ToController::Fatal(format!("this agent speaks version {VERSION} of the protocol, the controller {version}")));
             return Exit::Refused;
         }
-        Some(ToAgent::Hello { run, by, check, diff, stop_after, login, purpose, .. }) => {
+        Some(ToAgent::Hello { run, by, check, diff, stop_after, login, purpose, silence, .. }) => {
+            wire.silence(silence);
             Settings { run, by, purpose, check, diff, stop_after, login }
         }
         Some(other) => {

@@ -3,13 +3,15 @@
 use crate::host::apply::StopFlag;
 use crate::protocol::{FrameError, ToAgent, ToController, read_frame, write_frame};
 use std::io::{Read, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// How often the agent says that it is still there. The controller's silence limit is a few of these.
-const HEARTBEAT: Duration = Duration::from_secs(5);
+/// How often the agent says that it is still there, in seconds, unless a shorter silence already counts as a broken line.
+const HEARTBEAT: u64 = 5;
+/// Seconds of silence that count as a broken line until the controller says how many it takes.
+const SILENCE: u64 = 30;
 
 /// The connection to the controller.
 pub struct Wire {
@@ -17,6 +19,7 @@ pub struct Wire {
     out: Arc<Mutex<Box<dyn Write + Send>>>,
     stop: StopFlag,
     lost: Arc<AtomicBool>,
+    silence: Arc<AtomicU64>,
 }
 
 impl Wire {
@@ -25,12 +28,18 @@ impl Wire {
         let (sender, incoming) = mpsc::channel();
         let out: Arc<Mutex<Box<dyn Write + Send>>> = Arc::new(Mutex::new(Box::new(to)));
         let lost = Arc::new(AtomicBool::new(false));
+        let silence = Arc::new(AtomicU64::new(SILENCE));
+        // Seconds since the last word, counted and not read off a clock: while the whole host stands still none pass.
+        let quiet = Arc::new(AtomicU64::new(0));
         std::thread::spawn({
-            let (stop, lost) = (stop.clone(), lost.clone());
+            let (stop, lost, quiet) = (stop.clone(), lost.clone(), quiet.clone());
             let mut from = std::io::BufReader::new(from);
             move || {
                 loop {
-                    match read_frame::<ToAgent>(&mut from) {
+                    let frame = read_frame::<ToAgent>(&mut from);
+                    quiet.store(0, Ordering::SeqCst);
+                    match frame {
+                        Ok(ToAgent::Heartbeat) => {}
                         Ok(ToAgent::Stop) => stop.stop(),
                         Ok(message) => {
                             let bye = matches!(message, ToAgent::Bye);
@@ -49,17 +58,34 @@ impl Wire {
             }
         });
         std::thread::spawn({
-            let (out, lost) = (out.clone(), lost.clone());
+            let (out, stop, lost, silence) = (out.clone(), stop.clone(), lost.clone(), silence.clone());
             move || {
+                let mut unsaid = 0;
                 while !lost.load(Ordering::SeqCst) {
-                    std::thread::sleep(HEARTBEAT);
-                    if put(&out, &ToController::Heartbeat).is_err() {
+                    std::thread::sleep(Duration::from_secs(1));
+                    let limit = silence.load(Ordering::SeqCst);
+                    // A cable that was pulled breaks no connection: only the silence tells.
+                    if quiet.fetch_add(1, Ordering::SeqCst) >= limit {
+                        lost.store(true, Ordering::SeqCst);
+                        stop.stop();
                         return;
+                    }
+                    unsaid += 1;
+                    if unsaid >= HEARTBEAT.min(limit / 3) {
+                        unsaid = 0;
+                        if put(&out, &ToController::Heartbeat).is_err() {
+                            return;
+                        }
                     }
                 }
             }
         });
-        Self { incoming, out, stop, lost }
+        Self { incoming, out, stop, lost, silence }
+    }
+
+    /// Takes so many seconds without a word for a broken line.
+    pub fn silence(&self, seconds: u64) {
+        self.silence.store(seconds.max(1), Ordering::SeqCst);
     }
 
     /// Sends a message. A broken line sets the stop flag: the run ends after the change it is in.
@@ -72,7 +98,13 @@ impl Wire {
 
     /// The next message; `None` when the controller is gone.
     pub fn receive(&self) -> Option<ToAgent> {
-        self.incoming.recv().ok()
+        loop {
+            match self.incoming.recv_timeout(Duration::from_secs(1)) {
+                Ok(message) => return Some(message),
+                Err(RecvTimeoutError::Timeout) if !self.lost() => {}
+                Err(_) => return None,
+            }
+        }
     }
 
     /// Asks `question` and waits for the message `pick` takes.

@@ -49,7 +49,7 @@ pub fn ask(
         loop {
             while running < forks.max(1) {
                 let Some((index, (_, target))) = waiting.pop_front() else { break };
-                let login = target.login().to_owned();
+                let (login, silence) = (target.login().to_owned(), target.silence.as_secs());
                 let link = open(target, privilege, sender.clone(), index);
                 link.send(ToAgent::Hello {
                     version: VERSION,
@@ -60,6 +60,7 @@ pub fn ask(
                     stop_after: None,
                     login,
                     purpose: String::new(),
+                    silence,
                 });
                 match question {
                     Question::Ping => {}

@@ -330,7 +330,7 @@ impl Run<'_> {
                 }
             };
             let privilege = self.privileges.get(host).copied().unwrap_or(Privilege::Connection);
-            let login = target.login().to_owned();
+            let (login, silence) = (target.login().to_owned(), target.silence.as_secs());
             let link = open(target, privilege, self.sender.clone(), index);
             self.reporter.event(Event::Phase { host: host.to_owned(), phase: Phase::Connecting });
             // Nothing is waited for: greeting and play lie ready when the agent starts.
@@ -343,6 +343,7 @@ impl Run<'_> {
                 stop_after: self.options.stop_after,
                 login,
                 purpose: self.options.purpose.clone(),
+                silence,
             });
             self.hosts[index].link = Some(link);
         } else {

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 const LOOP_CLR_FD: libc::Ioctl = 0x4C01;
 const LOOP_CONFIGURE: libc::Ioctl = 0x4C0A;
+/// `linux/fs.h`
+const BLKROSET: libc::Ioctl = 0x125D;
 const LOOP_CTL_GET_FREE: libc::Ioctl = 0x4C82;
 /// The device lets go of its file when the last one who has it open does.
 const LO_FLAGS_AUTOCLEAR: u32 = 4;
@@ -63,7 +65,13 @@ pub fn attach(image: &Path, bytes: u64) -> io::Result<Loop> {
         let number = u32::try_from(number).map_err(|_| io::Error::last_os_error())?;
         let device = OpenOptions::new().read(true).write(true).open(node(number)?)?;
         match configure(device.as_raw_fd(), file.as_raw_fd()) {
-            Ok(()) => return Ok(Loop { device, number }),
+            Ok(()) => {
+                // A device keeps `blockdev --setro` of whoever had it before.
+                let writable: c_int = 0;
+                // SAFETY: the request reads one int.
+                check(unsafe { libc::ioctl(device.as_raw_fd(), BLKROSET, &raw const writable) })?;
+                return Ok(Loop { device, number });
+            }
             Err(why) if why.raw_os_error() == Some(libc::EBUSY) => {}
             Err(why) => return Err(why),
         }

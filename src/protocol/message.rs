@@ -30,6 +30,8 @@ pub enum ToAgent {
         login: String,
         /// What this run is, for the lock: `apply site.yml`. Empty: takes no lock (facts, ping, journal).
         purpose: String,
+        /// Seconds without a word from the controller after which the line counts as broken.
+        silence: u64,
     },
     /// Run a play.
     Play(Box<PlayRun>),
@@ -73,6 +75,8 @@ pub enum ToAgent {
         /// Only this run.
         run: Option<String>,
     },
+    /// Still here.
+    Heartbeat,
     /// Finish the change you are in, then stop (Ctrl-C at the controller).
     Stop,
     /// Nothing more will come.

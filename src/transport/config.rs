@@ -1,6 +1,7 @@
 //! The parts of `~/.ssh/config` that fettle follows.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What the operator's SSH configuration says about a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +24,19 @@ pub struct HostConfig {
     pub proxy: Option<(String, String)>,
     /// `ConnectTimeout`, seconds.
     pub timeout: Option<u64>,
+    /// `ServerAliveInterval`, seconds.
+    pub alive_interval: Option<u64>,
+    /// `ServerAliveCountMax`.
+    pub alive_count: Option<u64>,
+}
+
+impl HostConfig {
+    /// How long the other side may be silent, if the configuration says so. Without a count it is OpenSSH's 3.
+    pub fn silence(&self) -> Option<Duration> {
+        let seconds = self.alive_interval.filter(|i| *i > 0)?.saturating_mul(self.alive_count.unwrap_or(3).max(1));
+        // Heartbeats are counted in whole seconds, and three of them should fit.
+        Some(Duration::from_secs(seconds.clamp(3, 86_400)))
+    }
 }
 
 /// Reads the configuration for `host` as ssh_config(5) says: the first value of each keyword counts. `Match` blocks
@@ -68,6 +82,8 @@ fn apply(path: &Path, host: &str, config: &mut HostConfig, depth: usize) {
             "proxyjump" | "proxycommand" if config.proxy.is_none() && !value.eq_ignore_ascii_case("none") => {
                 config.proxy = Some((keyword.to_owned(), format!("{}:{}", path.display(), number + 1)));
             }
+            "serveraliveinterval" => config.alive_interval = config.alive_interval.or(value.parse().ok()),
+            "serveralivecountmax" => config.alive_count = config.alive_count.or(value.parse().ok()),
             "connecttimeout" => config.timeout = config.timeout.or(value.parse().ok()),
             _ => {}
         }

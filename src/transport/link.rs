@@ -18,6 +18,8 @@ use tokio::sync::mpsc::UnboundedSender;
 
 /// Stack of an owner thread: what libssh2 and our frames need, small enough for a thousand hosts.
 const STACK: usize = 512 << 10;
+/// How often the agent hears that we are still there, unless a shorter silence already counts as a broken line.
+const HEARTBEAT: Duration = Duration::from_secs(5);
 /// Most bytes of noise (messages of the day, output of shell start-up files) before the agent's first line.
 const NOISE_LIMIT: usize = 64 << 10;
 /// Most bytes of error output kept for messages.
@@ -146,7 +148,10 @@ fn run(target: &Target, wanted: Privilege, orders: &Receiver<Order>, wait: &Owne
         push_total: 0,
         password_sent: false,
         heard: Instant::now(),
+        said: Instant::now(),
     };
+    // The agent waits as long as we do before it takes the line for broken.
+    let beat = HEARTBEAT.min(target.silence / 3);
     let mut buffer = vec![0u8; 64 << 10];
     loop {
         let mut moved = false;
@@ -204,7 +209,17 @@ fn run(target: &Target, wanted: Privilege, orders: &Receiver<Order>, wait: &Owne
                 target.silence.as_secs()
             )));
         }
-        wait_for(pipe.as_ref(), wait, !state.outgoing.is_empty(), target.silence - quiet)?;
+        let mut limit = target.silence - quiet;
+        if state.stage == Stage::Running {
+            if state.said.elapsed() >= beat {
+                state.said = Instant::now();
+                if let Ok(bytes) = encode(&ToAgent::Heartbeat) {
+                    state.queue(bytes);
+                }
+            }
+            limit = limit.min(beat.saturating_sub(state.said.elapsed()));
+        }
+        wait_for(pipe.as_ref(), wait, !state.outgoing.is_empty(), limit)?;
         let mut drain = [0u8; 64];
         while nix::unistd::read(wait, &mut drain).is_ok_and(|n| n > 0) {}
     }
@@ -245,6 +260,8 @@ struct State<'a> {
     push_total: u64,
     password_sent: bool,
     heard: Instant,
+    /// When the last heartbeat was sent.
+    said: Instant,
 }
 
 impl State<'_> {
@@ -306,7 +323,10 @@ impl State<'_> {
                 Ok(n) => {
                     self.outgoing.drain(..n);
                     moved = true;
-                    self.heard = Instant::now();
+                    // While the agent is being pushed it can't speak. Later, what the system takes from us says nothing.
+                    if self.stage == Stage::Starting {
+                        self.heard = Instant::now();
+                    }
                     if self.push_total > 0 {
                         self.pushed += n as u64;
                         (self.say)(LinkEvent::Pushing { sent: self.pushed.min(self.push_total), total: self.push_total });

@@ -160,13 +160,14 @@ impl Target {
         let mut strict = None;
         for variable in ["ansible_ssh_common_args", "ansible_ssh_extra_args", "ansible_ssh_args"] {
             if let Some(args) = text(&[variable]) {
-                ssh_args(&args, &mut ssh, &mut strict).map_err(|e| wrong(variable, e).help("fettle speaks SSH itself; understood are -o with User, Port, IdentityFile, IdentitiesOnly, UserKnownHostsFile, StrictHostKeyChecking, ConnectTimeout and OpenSSH's options about connection sharing"))?;
+                ssh_args(&args, &mut ssh, &mut strict).map_err(|e| wrong(variable, e).help("fettle speaks SSH itself; understood are -o with User, Port, IdentityFile, IdentitiesOnly, UserKnownHostsFile, StrictHostKeyChecking, ConnectTimeout, ServerAliveInterval, ServerAliveCountMax and OpenSSH's options about connection sharing"))?;
             }
         }
         if let Some((keyword, place)) = &ssh.proxy {
             return Err(wrong("the SSH connection", format!("{keyword} ({place}) is not supported yet"))
                 .help("run fettle on the jump host itself, or connect through a VPN"));
         }
+        let silence = ssh.silence().unwrap_or(defaults.silence);
         let strict = match strict.or(ssh.strict).as_deref() {
             Some("no" | "off") => StrictHostKey::No,
             Some("accept-new") => StrictHostKey::AcceptNew,
@@ -219,7 +220,7 @@ impl Target {
             known_hosts,
             strict,
             connect_timeout: ssh.timeout.map_or(defaults.connect_timeout, Duration::from_secs),
-            silence: defaults.silence,
+            silence,
             prompt: defaults.prompt.clone(),
         })
     }
@@ -251,6 +252,8 @@ fn merge(config: &mut HostConfig, system: HostConfig) {
     }
     config.proxy = config.proxy.take().or(system.proxy);
     config.timeout = config.timeout.or(system.timeout);
+    config.alive_interval = config.alive_interval.or(system.alive_interval);
+    config.alive_count = config.alive_count.or(system.alive_count);
 }
 
 /// Understands `-o Key=Value` and the like; options that only tune OpenSSH's own working are passed over.
@@ -279,12 +282,12 @@ fn ssh_args(args: &str, config: &mut HostConfig, strict: &mut Option<String>) ->
             "hostname" => config.host_name = Some(value),
             "identityfile" => config.identity_files.insert(0, expand(&value)),
             "identitiesonly" => config.identities_only = value.eq_ignore_ascii_case("yes"),
+            "serveraliveinterval" => config.alive_interval = Some(value.parse().map_err(|_| format!("`{value}` is no number of seconds"))?),
+            "serveralivecountmax" => config.alive_count = Some(value.parse().map_err(|_| format!("`{value}` is no number"))?),
             "connecttimeout" => config.timeout = value.parse().ok(),
             "controlmaster"
             | "controlpersist"
             | "controlpath"
-            | "serveraliveinterval"
-            | "serveralivecountmax"
             | "compression"
             | "loglevel"
             | "batchmode"
@@ -342,10 +345,11 @@ mod tests {
     fn inventory_variables_make_a_target() {
         let t =
             target(json!({"ansible_host": "10.0.0.1", "ansible_port": "2222", "ansible_user": "ops", "ansible_ssh_private_key_file": "/k",
-            "ansible_ssh_common_args": "-o UserKnownHostsFile=/kh -o StrictHostKeyChecking=accept-new"}))
+            "ansible_ssh_common_args": "-o UserKnownHostsFile=/kh -o StrictHostKeyChecking=accept-new -o ServerAliveInterval=50"}))
             .unwrap();
         assert_eq!((t.address.as_str(), t.port, t.login(), t.kind), ("10.0.0.1", 2222, "ops", Kind::Ssh));
         assert_eq!(t.known_hosts[0], PathBuf::from("/kh"));
+        assert_eq!(t.silence, Duration::from_secs(150));
         assert_eq!((t.identity_files, t.identities_only, t.strict), (vec![PathBuf::from("/k")], true, StrictHostKey::AcceptNew));
         assert_eq!(target(json!({"ansible_connection": "local"})).unwrap().kind, Kind::Local);
     }

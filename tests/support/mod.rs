@@ -4,6 +4,8 @@
 pub mod control_plane;
 pub mod machine;
 
+pub mod runs;
+
 use fettle::lab::{self, LabState, Options, Trouble, Up};
 use std::ffi::OsStr;
 use std::io::Write;
