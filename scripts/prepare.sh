@@ -5,7 +5,7 @@ heading() { printf '\n\033[1m== %s\033[0m\n' "$*" | { if [ -t 1 ]; then cat; els
 die() { printf '%s\n' "$@" >&2; exit 1; }
 
 # To build; then to make lab hosts and work on them.
-PACKAGES="build-essential pkg-config libssl-dev zlib1g-dev ca-certificates
+PACKAGES="build-essential pkg-config libssl-dev openssl zlib1g-dev ca-certificates
           iproute2 openssh-server openssh-client sudo xfsprogs e2fsprogs fdisk util-linux mount procps kmod"
 # To make and start the tests' virtual machine (scripts/machine).
 MACHINE_PACKAGES=(qemu-system-x86 seabios mmdebstrap debian-archive-keyring)

@@ -11,7 +11,7 @@ use crate::host::identity::{self, User};
 use crate::host::{Change, ChangeError, Overlay, View};
 use crate::modules::{Args, Context, Effect, Module, Plan, PlanError};
 use crate::play::{Action, Task};
-use crate::protocol::{ChangeReport, Status};
+use crate::protocol::{ChangeReport, Status, ToAgent, ToController};
 use crate::template::{OMIT, Scope};
 use crate::yaml::Node;
 use serde_json::{Map, Value as Json};
@@ -42,6 +42,9 @@ impl Session<'_> {
             Err(e) => return template_verdict(&e),
         };
         let diff = self.flag(task.diff.as_ref(), self.settings.diff, scope).unwrap_or(false) && !hidden;
+        if crate::modules::ON_CONTROLLER.contains(&module.name) {
+            return self.on_controller(module, &args, task, check, diff);
+        }
         let environment = match self.environment(task, scope) {
             Ok(environment) => environment,
             Err(verdict) => return *verdict,
@@ -165,6 +168,34 @@ impl Session<'_> {
         }
         verdict.mark();
         verdict
+    }
+
+    /// Has the controller carry a module out.
+    fn on_controller(&self, module: &Module, args: &Args, task: &Task, check: bool, diff: bool) -> Verdict {
+        let question = ToController::NeedModule {
+            task: task.id,
+            module: module.name.to_owned(),
+            args: args.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
+            check,
+            diff,
+        };
+        let answer = self.wire.ask(&question, |message| match message {
+            ToAgent::Module { task: id, done } if id == task.id => Some(done),
+            _ => None,
+        });
+        match answer {
+            None => Verdict::failed("the connection to the controller is gone"),
+            Some(Err(message)) => Verdict::failed(message),
+            Some(Ok(done)) => {
+                let status = if done.changes.is_empty() { Status::Ok } else { Status::Changed };
+                let mut verdict = Verdict::plain(status, "");
+                verdict.result = done.result;
+                verdict.warnings = done.warnings;
+                verdict.changes = done.changes;
+                verdict.mark();
+                verdict
+            }
+        }
     }
 
     fn predict(&mut self, changes: &[Change], diff: bool, hidden: bool, own: Option<Overlay<'_>>, verdict: &mut Verdict) {

@@ -68,16 +68,10 @@ pub async fn ready(args: &ClusterArgs) -> Result<Ready, CliError> {
 
 /// All nodes with their labels.
 pub async fn labelled(server: &Server) -> Result<LabelledNodes, KubeError> {
-    let mut all = LabelledNodes::default();
-    if let Some(kind) = kind("Node") {
-        for node in server.list(kind, None, "").await? {
-            let Some(name) = node["metadata"]["name"].as_str() else { continue };
-            let labels = node["metadata"]["labels"].as_object();
-            let labels = labels.into_iter().flatten().filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())));
-            all.0.insert(name.to_owned(), labels.collect());
-        }
-    }
-    Ok(all)
+    Ok(match kind("Node") {
+        Some(kind) => LabelledNodes::from_nodes(&server.list(kind, None, "").await?),
+        None => LabelledNodes::default(),
+    })
 }
 
 /// Runs asynchronous work to its end; Ctrl-C ends it between two steps and says `stopped`.

@@ -7,6 +7,7 @@ mod delete;
 mod deploy;
 mod doc;
 mod error;
+mod hook;
 mod init;
 mod inventory;
 pub mod lab;
@@ -58,6 +59,8 @@ enum Command {
     Status(status::StatusArgs),
     /// Take a cluster away; users' data stays unless it is named
     Delete(delete::DeleteArgs),
+    /// Steps after other tools: `post-kubespray`
+    Hook(hook::HookArgs),
     /// Print the JSON Schema of a file that you write
     Schema(render::SchemaArgs),
     /// Throw-away hosts on this machine, for trying things out
@@ -90,6 +93,7 @@ pub fn main() -> ExitCode {
         Command::Deploy(args) => deploy::deploy(&args),
         Command::Status(args) => status::status(&args),
         Command::Delete(args) => delete::delete(&args),
+        Command::Hook(args) => hook::hook(&args),
         Command::Lab(command) => {
             command.run().map(|code| Exit(u8::try_from(code).unwrap_or(1))).map_err(|e| CliError::Failed(e.to_string()))
         }

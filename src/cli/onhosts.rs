@@ -73,6 +73,11 @@ impl Reporter for Results {
     }
 }
 
+/// A field of a task's result; null where it has none.
+pub fn field<'a>(task: &'a TaskReport, name: &str) -> &'a serde_json::Value {
+    task.result.get(name).unwrap_or(&serde_json::Value::Null)
+}
+
 /// Runs a playbook of our own on hosts of `inventory`. `extra`: its variables, one JSON object.
 pub fn play(
     name: &str,

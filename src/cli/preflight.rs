@@ -43,7 +43,7 @@ pub async fn run(resolved: &Resolved, inventory: &Inventory, hosts: &HostArgs, a
     if wanted.is_empty() {
         return Ok(true);
     }
-    let names: Vec<&String> = wanted.keys().collect();
+    let names = wanted.keys().map(String::as_str).collect::<Vec<_>>().join(",");
     let each: Map<String, Json> = wanted
         .iter()
         .map(|(host, w)| {
@@ -101,7 +101,7 @@ fn wanted(resolved: &Resolved, inventory: &Inventory) -> Result<BTreeMap<String,
 
 fn look(host: &str, wanted: &Wanted, tasks: &BTreeMap<String, TaskReport>, findings: &mut Vec<Finding>) {
     let mut find = |what, bad, text: String| findings.push(Finding { host: host.to_owned(), what, bad, text });
-    let facts = tasks.get("facts").map(|t| &t.result["ansible_facts"]).unwrap_or(&Json::Null);
+    let facts = tasks.get("facts").map(|t| super::onhosts::field(t, "ansible_facts")).unwrap_or(&Json::Null);
     let fact = |name: &str| facts.get(name).or_else(|| facts.get(format!("ansible_{name}")));
     let mounts = fact("mounts").and_then(Json::as_array).cloned().unwrap_or_default();
     let mut devices: BTreeMap<String, String> = BTreeMap::new();
@@ -127,7 +127,7 @@ fn look(host: &str, wanted: &Wanted, tasks: &BTreeMap<String, TaskReport>, findi
             find("mountpath", true, format!("{path} is {}, which may not keep extended attributes; targets need them", text("fstype")));
         }
     }
-    if let Some(files) = tasks.get("metadata").and_then(|t| t.result["files"].as_array()) {
+    if let Some(files) = tasks.get("metadata").and_then(|t| super::onhosts::field(t, "files").as_array()) {
         for (path, _) in &wanted.mountpaths {
             let stray: Vec<&str> = files
                 .iter()
@@ -145,7 +145,7 @@ fn look(host: &str, wanted: &Wanted, tasks: &BTreeMap<String, TaskReport>, findi
     }
     let mut taken = BTreeSet::new();
     for task in ["tcp", "tcp6"] {
-        if let Some(text) = tasks.get(task).and_then(|t| t.result["content"].as_str()) {
+        if let Some(text) = tasks.get(task).and_then(|t| super::onhosts::field(t, "content").as_str()) {
             taken.extend(listening(text));
         }
     }
@@ -165,15 +165,17 @@ fn look(host: &str, wanted: &Wanted, tasks: &BTreeMap<String, TaskReport>, findi
             Status::Ok | Status::Skipped => {}
         }
     }
-    let link = link_mtu(facts);
-    for (name, mtu) in pod_mtus(facts) {
-        if let Some((card, of)) = &link
-            && mtu > of - OVERLAY
-            && mtu != *of
-        {
-            find("mtu", true, format!("pods have MTU {mtu} ({name}), {card} has {of}: pods need at least {OVERLAY} less"));
-        }
+    for text in narrow_pods(facts) {
+        find("mtu", true, text);
     }
+}
+
+/// Pods' interfaces whose MTU leaves too little room below the link's.
+pub fn narrow_pods(facts: &Json) -> Vec<String> {
+    let Some((card, of)) = link_mtu(facts) else { return vec![] };
+    // The same MTU means a network without a header of its own.
+    let narrow = pod_mtus(facts).into_iter().filter(|(_, mtu)| *mtu > of - OVERLAY && *mtu != of);
+    narrow.map(|(name, mtu)| format!("pods have MTU {mtu} ({name}), {card} has {of}: pods need at least {OVERLAY} less")).collect()
 }
 
 /// The default route's interface and its MTU.
@@ -202,7 +204,7 @@ fn pod_mtus(facts: &Json) -> Vec<(String, i64)> {
 fn path_mtu(wanted: &BTreeMap<String, Wanted>, results: &Results, findings: &mut Vec<Finding>) {
     let mut by_mtu: BTreeMap<i64, Vec<&str>> = BTreeMap::new();
     for host in wanted.keys() {
-        let facts = results.hosts.get(host).and_then(|t| t.get("facts")).map(|t| &t.result["ansible_facts"]);
+        let facts = results.hosts.get(host).and_then(|t| t.get("facts")).map(|t| super::onhosts::field(t, "ansible_facts"));
         if let Some((_, mtu)) = facts.and_then(link_mtu) {
             by_mtu.entry(mtu).or_default().push(host);
         }

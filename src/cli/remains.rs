@@ -54,7 +54,7 @@ pub async fn remove(folders: &Folders, resolved: &Resolved, inventory: &Inventor
             known.join(", ")
         )));
     }
-    let extra = json!({"remains_hosts": by_host.keys().collect::<Vec<_>>(), "remains": by_host});
+    let extra = json!({"remains_hosts": by_host.keys().map(String::as_str).collect::<Vec<_>>().join(","), "remains": by_host});
     let mut results = Results::default();
     play_aside("remains", include_str!("remains.yml"), &extra, inventory, args, false, &mut results)?;
     if let Some((host, why)) = results.failed.iter().next() {

@@ -14,6 +14,20 @@ use std::sync::Arc;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LabelledNodes(pub BTreeMap<String, BTreeMap<String, String>>);
 
+impl LabelledNodes {
+    /// From Node objects, as the API server lists them.
+    pub fn from_nodes(nodes: &[serde_json::Value]) -> Self {
+        let mut all = Self::default();
+        for node in nodes {
+            let Some(name) = node["metadata"]["name"].as_str() else { continue };
+            let labels = node["metadata"]["labels"].as_object();
+            let labels = labels.into_iter().flatten().filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())));
+            all.0.insert(name.to_owned(), labels.collect());
+        }
+        all
+    }
+}
+
 /// One node with a role.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NodeInfo {

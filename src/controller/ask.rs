@@ -99,7 +99,7 @@ pub fn ask(
                     links[index] = None;
                     running -= 1;
                 }
-                LinkEvent::Connecting | LinkEvent::Pushing { .. } | LinkEvent::Ready => {}
+                LinkEvent::Connecting | LinkEvent::Pushing { .. } | LinkEvent::Ready | LinkEvent::Answer(_) => {}
             }
         }
     });

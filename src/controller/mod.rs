@@ -4,6 +4,7 @@ mod ask;
 mod batches;
 mod event;
 mod files;
+mod kubernetes;
 mod run;
 mod summary;
 mod variables;

@@ -3,6 +3,7 @@
 use super::batches::batches;
 use super::event::{Event, Phase, Reporter};
 use super::files::{FileStore, list};
+use super::kubernetes;
 use super::summary::Summary;
 use super::variables::{Magic, host_vars};
 use crate::diag::{Diagnostic, Diagnostics};
@@ -402,6 +403,11 @@ impl Run<'_> {
                 }
             }
             LinkEvent::Message(message) => return self.message(index, *message),
+            LinkEvent::Answer(answer) => {
+                if let Some(link) = &self.hosts[index].link {
+                    link.send(*answer);
+                }
+            }
         }
         false
     }
@@ -463,6 +469,15 @@ impl Run<'_> {
                 }
                 link(self, ToAgent::Include { key: Include::key(task, &name), included });
             }
+            ToController::NeedModule { task, module, args, check, diff } => {
+                let request = kubernetes::Request { task, module, args, check, diff, node: self.node(&host), local: self.is_local(&host) };
+                let sender = self.sender.clone();
+                // A cluster may take minutes; the run goes on hearing from its hosts.
+                std::thread::spawn(move || {
+                    let done = kubernetes::carry_out(&request).map(Box::new);
+                    let _ = sender.send((index, LinkEvent::Answer(Box::new(ToAgent::Module { task: request.task, done }))));
+                });
+            }
             ToController::PlayDone { failed, not_done, stopped, pending_handlers, variables } => {
                 self.hosts[index].busy = false;
                 if !variables.is_empty() {
@@ -485,6 +500,17 @@ impl Run<'_> {
             ToController::Heartbeat | ToController::Facts(_) | ToController::Journal(_) => {}
         }
         false
+    }
+
+    /// The host's name in Kubernetes, or why it has none.
+    fn node(&self, host: &str) -> Result<String, String> {
+        crate::cluster::node_name(self.inventory, host, &crate::diag::Loc::outside("inventory")).map_err(|e| e.to_string())
+    }
+
+    /// Whether the host is this machine itself.
+    fn is_local(&self, host: &str) -> bool {
+        let via = self.vias.get(host).cloned().unwrap_or_default();
+        (self.targets)(host, &via).is_ok_and(|t| t.kind == crate::transport::Kind::Local)
     }
 
     /// The controller's file behind `<task>:<subfolder>:<name>`. A host names it, and a host may be hostile: the search

@@ -10,6 +10,7 @@ pub mod deploy;
 mod error;
 mod info;
 mod kinds;
+pub mod kubelet;
 mod labels;
 pub mod members;
 pub mod pods;

@@ -23,6 +23,7 @@ mod lineinfile;
 mod link;
 mod meta;
 mod mount;
+mod on_controller;
 mod pam_limits;
 mod paths;
 mod ping;
@@ -43,6 +44,7 @@ mod tests;
 mod times;
 
 pub use args::{Args, boolean, coerce};
+pub use on_controller::ON_CONTROLLER;
 pub use plan::{Context, Effect, Files, Plan, PlanError, SourceFile};
 pub use spec::{Arg, FreeForm, Kind, Module};
 
@@ -50,6 +52,9 @@ pub use spec::{Arg, FreeForm, Kind, Module};
 pub const MODULES: &[&Module] = &[
     &assert::MODULE,
     &block_queue::MODULE,
+    &on_controller::AISNODE,
+    &on_controller::NODE_LABEL,
+    &on_controller::TAINT,
     &blockinfile::MODULE,
     &command::MODULE,
     &copy::MODULE,

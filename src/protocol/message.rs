@@ -65,6 +65,13 @@ pub enum ToAgent {
         /// The tasks, or the errors as text.
         included: Result<Box<Included>, String>,
     },
+    /// Answer to [`ToController::NeedModule`].
+    Module {
+        /// The task.
+        task: u32,
+        /// What it did, or why it failed.
+        done: Result<Box<ModuleDone>, String>,
+    },
     /// Gather facts and answer with [`ToController::Facts`].
     Facts {
         /// Subset names; empty: all.
@@ -169,6 +176,19 @@ pub enum ToController {
         /// Rendered file or role name.
         name: String,
     },
+    /// Carry out a module that runs on the controller.
+    NeedModule {
+        /// The task.
+        task: u32,
+        /// The module's name.
+        module: String,
+        /// Its arguments, rendered and checked.
+        args: Map<String, Json>,
+        /// Predict only.
+        check: bool,
+        /// Say what differs.
+        diff: bool,
+    },
     /// Facts asked for.
     Facts(Map<String, Json>),
     /// Journal asked for.
@@ -267,6 +287,17 @@ pub struct ChangeReport {
     pub diff: Option<Diff>,
     /// Performed and verified (apply), or predicted (dry run).
     pub done: bool,
+}
+
+/// What a module did on the controller.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ModuleDone {
+    /// What was (or would be) changed.
+    pub changes: Vec<ChangeReport>,
+    /// Fields of the task's result.
+    pub result: Map<String, Json>,
+    /// Things the operator should see.
+    pub warnings: Vec<String>,
 }
 
 /// Journal entries, oldest first, as JSON objects (see `host::journal`).

@@ -4,4 +4,6 @@ mod frame;
 mod message;
 
 pub use frame::{FRAME_LIMIT, FrameError, decode, encode, read_frame, write_frame};
-pub use message::{ChangeReport, FileRef, HostVars, Journal, LockHolder, PlayRun, Status, TaskReport, ToAgent, ToController, VERSION};
+pub use message::{
+    ChangeReport, FileRef, HostVars, Journal, LockHolder, ModuleDone, PlayRun, Status, TaskReport, ToAgent, ToController, VERSION,
+};

@@ -41,6 +41,8 @@ pub enum LinkEvent {
     Ready,
     /// It says something.
     Message(Box<ToController>),
+    /// Work that the controller did beside the run is done: what this host is to be told.
+    Answer(Box<ToAgent>),
     /// It is over.
     Closed(Result<(), LinkError>),
 }

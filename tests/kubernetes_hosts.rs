@@ -1,0 +1,249 @@
+//! Where hosts and Kubernetes meet: the hook after Kubespray, and modules that work on the cluster. Lab hosts are the nodes of
+//! a real API server; each runs a stand-in kubelet, which reads its configuration when it starts and answers over TLS.
+
+mod support;
+
+use fettle::kube::kind;
+use serde_json::Value as Json;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use support::Lab;
+use support::control_plane::ControlPlane;
+
+/// What Kubespray leaves on a node, and a `systemctl` that knows one unit. A kubelet of a host with the file `breaks` does not
+/// survive the setting.
+const KUBELET: &str = r#"
+mkdir -p /etc/kubernetes /etc/systemd/system /var/kubelet
+cat >/etc/systemd/system/kubelet.service <<'END'
+[Service]
+EnvironmentFile=-/etc/kubernetes/kubelet.env
+ExecStart=/usr/local/bin/kubelet $KUBE_LOG_LEVEL $KUBELET_ARGS
+END
+printf 'KUBE_LOG_LEVEL="--v=2"\nKUBELET_ARGS="--config=/etc/kubernetes/kubelet-config.yaml \\\n "\n' >/etc/kubernetes/kubelet.env
+printf 'apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n# by hand\nmaxPods: 110\n' >/etc/kubernetes/kubelet-config.yaml
+chmod 600 /etc/kubernetes/*
+cd /var/kubelet
+openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=kubelet -days 2 -keyout key -out cert 2>/dev/null
+cat >/usr/local/bin/systemctl <<'END'
+#!/bin/bash
+cd /var/kubelet
+alive() { kill -0 "$(cat pid 2>/dev/null || echo 999999999)" 2>/dev/null; }
+case " $* " in
+*" show "*)
+    if alive; then state=active sub=running; else state=failed sub=failed; fi
+    printf 'Type=simple\nLoadState=loaded\nActiveState=%s\nSubState=%s\nUnitFileState=enabled\nNeedDaemonReload=no\n' $state $sub
+    ;;
+*" restart "* | *" start "*)
+    if alive; then kill "$(cat pid)"; fi
+    echo restart >>log
+    list=
+    if grep -q 'net\.\*' /etc/kubernetes/kubelet-config.yaml; then
+        list='"net.*"'
+        [ ! -e breaks ] || { rm -f pid; exit 0; }
+    fi
+    printf 'HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nok' >healthz
+    printf 'HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n{"kubeletconfig":{"allowedUnsafeSysctls":[%s]}}' "$list" >configz
+    sleep 0.2
+    setsid openssl s_server -accept 10250 -cert cert -key key -HTTP -quiet </dev/null >server.log 2>&1 &
+    echo $! >pid
+    ;;
+esac
+END
+chmod +x /usr/local/bin/systemctl
+/usr/local/bin/systemctl restart kubelet
+"#;
+
+struct World {
+    lab: Lab,
+    plane: ControlPlane,
+}
+
+impl World {
+    fn new(hosts: usize) -> Option<Self> {
+        let lab = Lab::new(hosts, 0)?;
+        let names: Vec<String> =
+            (1..=hosts).map(|n| format!("node0{n}={}", lab.state.host(&format!("node0{n}")).unwrap().address)).collect();
+        let plane = ControlPlane::start(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
+        Some(Self { lab, plane })
+    }
+
+    fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.plane.folder().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn with_inventory(&self, mut fettle: Command) -> Command {
+        let groups = self.file("kubespray.ini", "[kube_control_plane]\nnode01\n[kube_node]\nnode[01:02]\n");
+        fettle.arg("-i").arg(self.lab.inventory()).arg("-i").arg(groups).env("KUBECONFIG", &self.plane.admin);
+        fettle
+    }
+
+    fn hook(&self, more: &[&str]) -> Output {
+        let mut fettle = self.with_inventory(support::fettle_command(["hook", "post-kubespray"]));
+        fettle.args(more).output().unwrap()
+    }
+
+    fn play(&self, verb: &str, text: &str) -> Output {
+        let path = self.file("play.yml", text);
+        let mut fettle = self.with_inventory(support::fettle_command([verb]));
+        fettle.arg(path).output().unwrap()
+    }
+
+    fn config(&self, host: &str) -> String {
+        self.lab.sh(host, "cat /etc/kubernetes/kubelet-config.yaml /etc/kubernetes/kubelet.env; stat -c %a /etc/kubernetes/*")
+    }
+
+    fn restarts(&self, host: &str) -> String {
+        self.lab.sh(host, "wc -l </var/kubelet/log")
+    }
+
+    fn node(&self, name: &'static str) -> Json {
+        self.plane.with(|server| async move { server.get(kind("Node").unwrap(), None, name).await.unwrap().unwrap() })
+    }
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn the_hook_allows_sysctls_one_kubelet_after_another_and_puts_back_what_breaks() {
+    let Some(world) = World::new(2) else { return };
+    for host in ["node01", "node02"] {
+        world.lab.sh(host, KUBELET);
+    }
+    let before = world.config("node01");
+
+    let text = said(&world.hook(&["--check"]));
+    assert!(text.contains("2 of 2 kubelets would be changed and restarted, 1 at once. This was a dry run."), "{text}");
+    assert_eq!((world.config("node01"), world.restarts("node01").as_str()), (before.clone(), "1"));
+
+    // One that does not come back: stopped there, and put back byte for byte.
+    world.lab.sh("node02", "touch /var/kubelet/breaks");
+    let output = world.hook(&["--timeout", "4s"]);
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("node01: kubelet restarted, node01 Ready, net.* allowed"), "{text}");
+    assert!(text.contains("the files of node02 are as they were, and the kubelets run again"), "{text}");
+    assert!(text.contains("done: node01; stopped at: node02; not begun: none"), "{text}");
+    assert_eq!(world.config("node02"), before);
+    let after = world.config("node01");
+    assert_ne!(after, before);
+    let kept: Vec<&str> = after.lines().filter(|l| before.lines().any(|b| b == *l)).collect();
+    assert_eq!(kept, before.lines().collect::<Vec<_>>(), "lines of the original changed:\n{after}");
+
+    world.lab.sh("node02", "rm /var/kubelet/breaks");
+    let output = world.hook(&[]);
+    let text = said(&output);
+    assert!(output.status.success() && text.contains("1 of 2 kubelets were changed and restarted; all nodes are Ready."), "{text}");
+    assert!(text.contains("kubelet_config_extra_args:\n  allowedUnsafeSysctls: [\"net.*\"]"), "{text}");
+
+    // Again: nothing to do, nothing restarted.
+    let restarts = [world.restarts("node01"), world.restarts("node02")];
+    let text = said(&world.hook(&[]));
+    assert!(text.contains("Nothing to change: all 2 kubelets allow net.* already."), "{text}");
+    assert_eq!([world.restarts("node01"), world.restarts("node02")], restarts);
+
+    // A kubelet that runs with an older file is restarted, and its file left alone.
+    world.lab.sh("node01", "sed -i 's/\"net\\.\\*\"//' /var/kubelet/configz");
+    let (file, text) = (world.config("node01"), said(&world.hook(&["-l", "node01"])));
+    assert!(text.contains("node01: its kubelet does not run with its file yet; restart its kubelet"), "{text}");
+    assert_eq!((world.config("node01"), world.restarts("node01") != restarts[0]), (file, true));
+
+    let text = said(&world.hook(&["--context", "other"]));
+    assert!(text.contains("has no context `other`"), "{text}");
+}
+
+#[test]
+fn labels_and_taints_are_tasks_too() {
+    let Some(world) = World::new(2) else { return };
+    let play = "\
+- hosts: kube_node
+  tasks:
+    - k8s_node_label:
+        labels: {example.com/rack: \"{{ inventory_hostname }}-rack\"}
+    - kubernetes.core.k8s_taint:
+        taints:
+          - {key: example.com/ais, value: only, effect: NoSchedule}
+";
+    let output = world.play("plan", play);
+    let text = said(&output);
+    assert!(output.status.success() && text.contains("node node01: label example.com/rack=node01-rack"), "{text}");
+    assert!(world.node("node01")["metadata"]["labels"].get("example.com/rack").is_none());
+    let text = support::succeeded("apply", &world.play("apply", play));
+    assert!(text.contains("node node02: add taint example.com/ais=only:NoSchedule"), "{text}");
+    assert_eq!(world.node("node02")["metadata"]["labels"]["example.com/rack"], "node02-rack");
+    assert_eq!(world.node("node01")["spec"]["taints"][0]["key"], "example.com/ais");
+    let text = support::succeeded("apply", &world.play("apply", play));
+    assert!(text.contains("2 unchanged"), "{text}");
+
+    // A host may touch its own node only, and nobody's value is overwritten unasked.
+    let output = world.play("apply", &play.replace("    - k8s_node_label:\n", "    - k8s_node_label:\n        name: node01\n"));
+    let text = said(&output);
+    assert!(!output.status.success() && text.contains("this host is node node02, and may not change node node01"), "{text}");
+    let other = play.replace("-rack\"}", "-other\"}");
+    let output = world.play("apply", &other);
+    let text = said(&output);
+    assert!(!output.status.success() && text.contains("`overwrite: true` changes it"), "{text}");
+    let gone = play
+        .replace("        labels:", "        state: absent\n        labels:")
+        .replace("        taints:", "        state: absent\n        taints:");
+    support::succeeded("apply", &world.play("apply", &gone));
+    assert!(world.node("node01")["spec"]["taints"].is_null());
+    assert!(world.node("node01")["metadata"]["labels"].get("example.com/rack").is_none());
+}
+
+#[test]
+fn hosts_are_looked_at_before_a_deploy_and_cleared_after_a_delete() {
+    let Some(lab) = Lab::new(2, 1) else { return };
+    let names: Vec<String> = ["node01", "node02"].map(|n| format!("{n}={}", lab.state.host(n).unwrap().address)).into();
+    let Some(plane) = ControlPlane::start(&names.iter().map(String::as_str).collect::<Vec<_>>()) else { return };
+    let spec = plane.folder().join("cluster.yml");
+    let text = "\
+name: ais
+namespace: ais
+images: {aisnode: docker.io/aistorage/aisnode:v5.0, init: docker.io/aistorage/ais-init:v5.0}
+proxies: {nodes: [node01]}
+targets:
+  nodes: [node01, node02]
+  mountpaths: [{path: /ais/sda}]
+";
+    std::fs::write(&spec, text).unwrap();
+    let run = |command: &str, more: &[&str]| {
+        let mut fettle = support::fettle_command([command]);
+        fettle.arg(&spec).arg("-i").arg(lab.inventory()).env("KUBECONFIG", &plane.admin);
+        fettle.args(more).output().unwrap()
+    };
+    let output = run("deploy", &["--timeout", "0"]);
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(
+        text.contains("/ais/sda is not mounted") && text.contains("the hosts are not ready for this cluster; nothing was changed"),
+        "{text}"
+    );
+
+    for host in ["node01", "node02"] {
+        lab.sh(host, "mkfs.xfs -q /dev/sda && mkdir -p /ais/sda && mount /dev/sda /ais/sda");
+    }
+    lab.sh("node02", "touch /ais/sda/.ais.vmd");
+    let text = said(&run("deploy", &["--timeout", "0"]));
+    assert!(text.contains("/ais/sda/.ais.vmd belongs to another cluster"), "{text}");
+    lab.sh("node02", "rm /ais/sda/.ais.vmd");
+    let output = run("deploy", &["--timeout", "0"]);
+    assert!(output.status.success(), "{}", said(&output));
+
+    // What kubelets would have made: state and data go only when named, and only this cluster's.
+    for host in ["node01", "node02"] {
+        lab.sh(host, "mkdir -p /ais/sda/ais/ais/target /ais/sda/ais/other /etc/ais/ais/ais/target; touch /ais/sda/ais/ais/target/object");
+    }
+    let output = run("delete", &["--yes"]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(lab.sh("node01", "ls /ais/sda/ais/ais/target"), "object");
+    let output = run("delete", &["--yes", "--state", "--data", "--data-of", "ais"]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(
+        lab.sh("node01", "ls /ais/sda/ais/ais /etc/ais/ais/ais; ls /ais/sda/ais"),
+        "/ais/sda/ais/ais:\n\n/etc/ais/ais/ais:\nais\nother"
+    );
+}
