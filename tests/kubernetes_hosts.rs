@@ -247,3 +247,27 @@ targets:
         "/ais/sda/ais/ais:\n\n/etc/ais/ais/ais:\nais\nother"
     );
 }
+
+#[test]
+fn a_lab_has_a_control_plane_whose_nodes_are_its_hosts() {
+    let Some(_) = ControlPlane::start(&[]) else { return };
+    let name = support::unique_name();
+    let lab = |arguments: &[&str]| support::fettle([&["lab"], arguments, &["--name", &name]].concat());
+    let made = lab(&["up", "--hosts", "2", "--disks", "0", "--kubernetes"]);
+    let path = support::succeeded("lab kubeconfig", &lab(&["kubeconfig"]));
+    assert!(made.status.success() && said(&made).contains(&format!("Kubeconfig: {path}")), "{}", said(&made));
+    let nodes = {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let access = fettle::kube::Access { kubeconfig: Some(path.clone().into()), context: None };
+            fettle::kube::connect(&access).await.unwrap().list(kind("Node").unwrap(), None, "").await.unwrap()
+        })
+    };
+    let names: Vec<&str> = nodes.iter().filter_map(|n| n["metadata"]["name"].as_str()).collect();
+    assert_eq!(names, ["node01", "node02"]);
+    // A second `up` finds it; `down` leaves no process.
+    support::succeeded("lab up", &lab(&["up", "--hosts", "2", "--disks", "0", "--kubernetes"]));
+    support::succeeded("lab down", &lab(&["down"]));
+    let left = Command::new("pgrep").args(["-f", &path.replace("/admin.conf", "")]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&left.stdout), "");
+}

@@ -26,6 +26,9 @@ enum What {
         /// Size of each disk: a sparse file, so it takes only what is written; XFS wants 300M
         #[arg(long, default_value = "1G", value_name = "SIZE", value_parser = names::size)]
         disk_size: u64,
+        /// A Kubernetes control plane too (see scripts/control-plane): the hosts are its nodes, its pods are only played
+        #[arg(long)]
+        kubernetes: bool,
         #[command(flatten)]
         name: Name,
     },
@@ -41,6 +44,11 @@ enum What {
     List,
     /// Print the path of a lab's inventory
     Inventory {
+        #[command(flatten)]
+        name: Name,
+    },
+    /// Print the path of the kubeconfig of a lab's control plane
+    Kubeconfig {
         #[command(flatten)]
         name: Name,
     },
@@ -93,7 +101,14 @@ impl LabCommand {
     /// What went wrong, for the caller to print.
     pub fn run(self) -> Result<i32, Diagnostic> {
         match self.what {
-            What::Up { hosts, disks, disk_size, name } => up(&Options { name: name.name, hosts, disks, disk_size, program: None })?,
+            What::Up { hosts, disks, disk_size, kubernetes, name } => {
+                up(&Options { name: name.name.clone(), hosts, disks, disk_size, program: None })?;
+                if kubernetes {
+                    eprintln!("Starting the control plane …");
+                    let path = lab::kubernetes::start(&name.name)?;
+                    println!("Kubeconfig: {}", path.display());
+                }
+            }
             What::Down { all: true, .. } => {
                 let names = lab::down_all()?;
                 if names.is_empty() {
@@ -107,6 +122,7 @@ impl LabCommand {
             },
             What::List => list(),
             What::Inventory { name } => println!("{}", lab::inventory(&name.name)?.display()),
+            What::Kubeconfig { name } => println!("{}", lab::kubernetes::kubeconfig(&name.name)?.display()),
             What::Exec { host, name, command } => return lab::exec(&name.name, &host, &command),
             What::Stop(host) => host.cause(Trouble::Stop)?,
             What::Start(host) => host.cause(Trouble::Start)?,

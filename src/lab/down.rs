@@ -1,7 +1,7 @@
 //! Taking a lab away, whatever state it is in.
 
 use super::names::{IMAGES, Lab, RUN};
-use super::{failed, found, loops, needs, net, state};
+use super::{failed, found, kubernetes, loops, needs, net, state};
 use crate::diag::Diagnostic;
 use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::{Signal, kill};
@@ -59,6 +59,7 @@ pub(super) fn remove(lab: &Lab) -> Result<(), Diagnostic> {
 
 /// Removes processes, links, mounts, loop devices and images, but not the folder with the notes.
 pub(super) fn sweep(lab: &Lab) -> Result<(), Diagnostic> {
+    kubernetes::stop(lab)?;
     end_hosts(lab)?;
     net::remove(lab)?;
     release(lab)?;

@@ -43,6 +43,25 @@ fn parse_init(line: &[u8]) -> Option<(String, String)> {
     }
 }
 
+/// Processes of the control plane that keeps its things in `folder`, and of what plays its nodes.
+pub fn control_planes(folder: &Path) -> Vec<i32> {
+    let Ok(processes) = fs::read_dir("/proc") else { return vec![] };
+    let (data, stages) = (folder.to_string_lossy(), format!("--config={}/", folder.display()));
+    let ours = |words: &[&str]| words.windows(2).any(|w| w == ["--data", &data]) || words.iter().any(|w| w.starts_with(&stages));
+    let mut found: Vec<i32> = processes
+        .flatten()
+        .filter_map(|entry| {
+            let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
+            let line = fs::read(entry.path().join("cmdline")).ok()?;
+            let words: Vec<&str> = line.split(|b| *b == 0).filter_map(|word| std::str::from_utf8(word).ok()).collect();
+            let runs = fs::read_to_string(entry.path().join("stat")).is_ok_and(|stat| !stat.contains(") Z "));
+            (ours(&words) && runs).then_some(pid)
+        })
+        .collect();
+    found.sort_unstable();
+    found
+}
+
 /// The PID 1 of one host: the one that is PID 1 in its own namespace.
 pub fn init_of(lab: &str, host: &str) -> Option<i32> {
     inits().into_iter().filter(|init| init.lab == lab && init.host == host).map(|init| init.pid).find(|pid| is_first(*pid))

@@ -16,6 +16,7 @@
 //! | `enter` | running a command inside a host |
 //! | `trouble` | hosts that refuse, hang or vanish, for tests |
 //! | `loops`, `net` | loop devices; bridge, subnet, links |
+//! | `kubernetes` | a control plane whose nodes are the hosts |
 //! | `init` | what runs inside: builds the host's root, then is its PID 1 |
 //!
 //! The host's life hangs on its PID 1: when that dies, the kernel takes processes, mounts, links and loop devices
@@ -28,6 +29,7 @@ pub mod down;
 pub mod enter;
 pub mod found;
 pub mod init;
+pub mod kubernetes;
 pub mod loops;
 pub mod names;
 pub mod needs;
