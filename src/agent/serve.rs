@@ -8,7 +8,7 @@ use crate::host::apply::StopFlag;
 use crate::host::cache::Cache;
 use crate::host::journal::{self, How, Journal, RunInfo};
 use crate::host::lock::{self, LockError};
-use crate::host::{Overlay, RealHost};
+use crate::host::{Overlay, RealHost, undo};
 use crate::protocol::{Journal as JournalEntries, LockHolder, ToAgent, ToController, VERSION};
 use crate::template::Engine;
 use std::io::{Read, Write};
@@ -127,6 +127,10 @@ fn talk(session: &mut Session<'_>) -> Exit {
                 };
                 session.wire.send(&answer);
             }
+            Some(ToAgent::Undo { run }) => {
+                let answer = play_back(session, run.as_deref()).unwrap_or_else(ToController::Fatal);
+                session.wire.send(&answer);
+            }
             // Answers to questions nobody waits for any more.
             Some(_) => {}
         }
@@ -134,6 +138,23 @@ fn talk(session: &mut Session<'_>) -> Exit {
             return Exit::Lost;
         }
     }
+}
+
+/// Undoes a run, or says what that would do.
+fn play_back(session: &mut Session<'_>, run: Option<&str>) -> Result<ToController, String> {
+    let folder = journal::folder();
+    let entries = journal::read(&folder, None).map_err(|e| format!("the journal can't be read: {e}"))?;
+    let Some(record) = undo::choose(&entries, run)? else { return Ok(ToController::Undo(Box::default())) };
+    let report = if session.settings.check {
+        undo::predict(&record, session.real, session.settings.diff)
+    } else {
+        let purpose = format!("{}{}", undo::PURPOSE, record.head.run);
+        let info = RunInfo { run: session.settings.run.clone(), by: session.settings.by.clone(), purpose };
+        session.journal = Journal::new(folder, info);
+        undo::perform(&record, session.real, &mut session.journal, &session.stop, session.settings.diff)
+    };
+    session.any_failed |= report.steps.iter().any(|s| matches!(s.end, undo::End::Failed(_)));
+    Ok(ToController::Undo(Box::new(report)))
 }
 
 /// Where file contents are kept between runs: root's in `/var/cache`, others' in their cache folder.

@@ -42,8 +42,7 @@ impl Wire {
                         Ok(ToAgent::Heartbeat) => {}
                         Ok(ToAgent::Stop) => stop.stop(),
                         Ok(message) => {
-                            let bye = matches!(message, ToAgent::Bye);
-                            if sender.send(message).is_err() || bye {
+                            if sender.send(message).is_err() {
                                 return;
                             }
                         }

@@ -142,3 +142,16 @@ impl HostKeyPrompt for Ask {
 pub fn secret(prompt: &str) -> Result<String, CliError> {
     rpassword::prompt_password(prompt).map_err(|e| CliError::Failed(format!("the password can't be asked for: {e} (is there a terminal?)")))
 }
+
+/// Asks a question that only the answer `wanted` says yes to; `option` answers it where there is no terminal, and `kept` is
+/// what a no means.
+pub fn confirm(question: &str, wanted: &str, option: &str, kept: &str) -> Result<(), CliError> {
+    if !std::io::stdin().is_terminal() {
+        return Err(CliError::Failed(format!("{kept}: there is no terminal to ask at; {option} answers")));
+    }
+    eprint!("{question}");
+    let _ = std::io::stderr().flush();
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).map_err(|e| CliError::Failed(format!("no answer could be read: {e}")))?;
+    if answer.trim() == wanted { Ok(()) } else { Err(CliError::Failed(kept.to_owned())) }
+}

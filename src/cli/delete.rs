@@ -1,12 +1,12 @@
 //! `fettle delete`: take a cluster away, and leave what users stored unless that is named.
 
 use super::cluster::{ClusterArgs, Ready, ready, run};
+use super::connect::confirm;
 use super::{CliError, Exit};
 use crate::kube::Info;
 use crate::kube::delete::{Removal, delete as take_away, find};
 use crate::report::{Paint, Steps, Tone, colour_wanted};
 use clap::Args;
-use std::io::IsTerminal;
 
 /// Options of `fettle delete`.
 #[derive(Debug, Args)]
@@ -32,6 +32,9 @@ pub struct DeleteArgs {
     connect: super::preflight::HostArgs,
 }
 
+/// What is said when the answer is no.
+const KEPT: &str = "nothing was deleted";
+
 /// Deletes.
 pub fn delete(args: &DeleteArgs) -> Result<Exit, CliError> {
     run(
@@ -53,7 +56,7 @@ pub fn delete(args: &DeleteArgs) -> Result<Exit, CliError> {
                 )));
             }
             if !args.yes && args.data_of.is_none() && !args.data {
-                confirm(&format!("Delete cluster {} in namespace {} (yes/no)? ", info.name, info.namespace), "yes", "--yes")?;
+                confirm(&format!("Delete cluster {} in namespace {} (yes/no)? ", info.name, info.namespace), "yes", "--yes", KEPT)?;
             }
             if args.data {
                 match &args.data_of {
@@ -64,7 +67,12 @@ pub fn delete(args: &DeleteArgs) -> Result<Exit, CliError> {
                             info.name
                         )));
                     }
-                    None => confirm("All data stored in the cluster will be lost. Type its name to go on: ", &info.name, "--data-of NAME")?,
+                    None => confirm(
+                        "All data stored in the cluster will be lost. Type its name to go on: ",
+                        &info.name,
+                        "--data-of NAME",
+                        KEPT,
+                    )?,
                 }
             }
             let mut steps = Steps::new(paint, false);
@@ -88,18 +96,6 @@ pub fn delete(args: &DeleteArgs) -> Result<Exit, CliError> {
         },
         "stopped; run the same again to delete the rest",
     )
-}
-
-fn confirm(question: &str, wanted: &str, option: &str) -> Result<(), CliError> {
-    use std::io::Write;
-    if !std::io::stdin().is_terminal() {
-        return Err(CliError::Failed(format!("nothing was deleted: there is no terminal to ask at; {option} answers")));
-    }
-    eprint!("{question}");
-    let _ = std::io::stderr().flush();
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer).map_err(|e| CliError::Failed(format!("no answer could be read: {e}")))?;
-    if answer.trim() == wanted { Ok(()) } else { Err(CliError::Failed("nothing was deleted".into())) }
 }
 
 fn show(info: &Info, removal: &Removal, folders: &super::remains::Folders, args: &DeleteArgs, paint: Paint) {

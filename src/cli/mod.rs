@@ -17,6 +17,7 @@ mod preflight;
 mod remains;
 mod render;
 mod status;
+mod undo;
 
 pub use error::{CliError, Exit};
 
@@ -43,6 +44,8 @@ enum Command {
     Facts(ask::FactsArgs),
     /// Show what earlier runs did on hosts
     Journal(ask::JournalArgs),
+    /// Bring back what a run found on hosts, as far as its journal can
+    Undo(undo::UndoArgs),
     /// Show an inventory: hosts, groups, variables
     Inventory(inventory::InventoryArgs),
     /// Describe a module and its arguments, or list all modules
@@ -84,6 +87,7 @@ pub fn main() -> ExitCode {
         Command::Ping(args) => ask::ping(&args),
         Command::Facts(args) => ask::facts(&args),
         Command::Journal(args) => ask::journal(&args),
+        Command::Undo(args) => undo::undo(&args),
         Command::Inventory(args) => inventory::run(&args),
         Command::Doc(args) => doc::run(&args),
         Command::Init(args) => init::run(&args),

@@ -3,7 +3,7 @@
 use crate::play::Privilege;
 use crate::protocol::{ToAgent, ToController, VERSION};
 use crate::transport::{LinkEvent, Target, open};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::unbounded_channel;
 
@@ -16,6 +16,23 @@ pub enum Question {
     Facts(Vec<String>),
     /// The journal; only this run where given.
     Journal(Option<String>),
+    /// To undo a run.
+    Undo(UndoQuestion),
+}
+
+/// See [`Question::Undo`].
+#[derive(Clone, Debug, Default)]
+pub struct UndoQuestion {
+    /// Names the undoing itself, in journal and lock.
+    pub id: String,
+    /// The run to undo; `None`: each host's newest.
+    pub run: Option<String>,
+    /// The run to undo by host; hosts that are not named are not asked. `None`: `run` on all.
+    pub hosts: Option<HashMap<String, String>>,
+    /// Only say what it would do.
+    pub check: bool,
+    /// Send content diffs.
+    pub diff: bool,
 }
 
 /// What a host answered.
@@ -37,6 +54,12 @@ pub fn ask(
     forks: usize,
     by: &str,
 ) -> Result<Vec<Answer>, String> {
+    let undo = match question {
+        Question::Undo(undo) => undo,
+        _ => &UndoQuestion { check: true, ..UndoQuestion::default() },
+    };
+    let targets: Vec<_> =
+        targets.into_iter().filter(|(host, _)| undo.hosts.as_ref().is_none_or(|hosts| hosts.contains_key(host))).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
     let (sender, mut receiver) = unbounded_channel();
     let mut answers: Vec<Option<Answer>> = targets.iter().map(|_| None).collect();
@@ -48,24 +71,29 @@ pub fn ask(
     runtime.block_on(async {
         loop {
             while running < forks.max(1) {
-                let Some((index, (_, target))) = waiting.pop_front() else { break };
+                let Some((index, (host, target))) = waiting.pop_front() else { break };
                 let (login, silence) = (target.login().to_owned(), target.silence.as_secs());
                 let link = open(target, privilege, sender.clone(), index);
                 link.send(ToAgent::Hello {
                     version: VERSION,
-                    run: String::new(),
+                    run: undo.id.clone(),
                     by: by.to_owned(),
-                    check: true,
-                    diff: false,
+                    check: undo.check,
+                    diff: undo.diff,
                     stop_after: None,
                     login,
-                    purpose: String::new(),
+                    // Without a purpose there is no lock: it is only looked at.
+                    purpose: if matches!(question, Question::Undo(_)) { "undo".into() } else { String::new() },
                     silence,
                 });
                 match question {
                     Question::Ping => {}
                     Question::Facts(subset) => link.send(ToAgent::Facts { subset: subset.clone() }),
                     Question::Journal(run) => link.send(ToAgent::Journal { run: run.clone() }),
+                    Question::Undo(undo) => {
+                        let run = undo.hosts.as_ref().and_then(|hosts| hosts.get(&host)).or(undo.run.as_ref());
+                        link.send(ToAgent::Undo { run: run.cloned() });
+                    }
                 }
                 link.send(ToAgent::Bye);
                 began[index] = Some(Instant::now());
@@ -87,6 +115,8 @@ pub fn ask(
                     (hello @ ToController::Hello { .. }, Question::Ping) => done(Ok(hello), &mut answers),
                     (facts @ ToController::Facts(_), _) => done(Ok(facts), &mut answers),
                     (journal @ ToController::Journal(_), _) => done(Ok(journal), &mut answers),
+                    (report @ ToController::Undo(_), _) => done(Ok(report), &mut answers),
+                    (ToController::Locked(holder), _) => done(Err(holder.to_string()), &mut answers),
                     (ToController::Fatal(reason), _) => done(Err(reason), &mut answers),
                     _ => {}
                 },

@@ -9,7 +9,7 @@ mod run;
 mod summary;
 mod variables;
 
-pub use ask::{Answer, Question, ask};
+pub use ask::{Answer, Question, UndoQuestion, ask};
 pub use event::{Event, Phase, Reporter};
 pub use run::{Options, Targets, Via, run, select};
 pub use summary::{Failure, HostSummary, Summary};

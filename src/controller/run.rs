@@ -434,13 +434,7 @@ impl Run<'_> {
                 }
             }
             ToController::Locked(holder) => {
-                self.unreachable(
-                    index,
-                    format!(
-                        "{} is running `{}` here since {} (run {}, process {} on the host): wait for it to end",
-                        holder.by, holder.purpose, holder.since, holder.run, holder.pid
-                    ),
-                );
+                self.unreachable(index, holder.to_string());
                 return true;
             }
             ToController::Started { name, .. } => self.reporter.event(Event::Started { host, name }),
@@ -497,7 +491,7 @@ impl Run<'_> {
                 self.unreachable(index, reason);
                 return true;
             }
-            ToController::Heartbeat | ToController::Facts(_) | ToController::Journal(_) => {}
+            ToController::Heartbeat | ToController::Facts(_) | ToController::Journal(_) | ToController::Undo(_) => {}
         }
         false
     }

@@ -235,7 +235,7 @@ pub fn predict_all(changes: &[Change], overlay: &mut Overlay<'_>, options: Optio
 }
 
 /// Makes what `change` would touch unknown.
-fn blur(change: &Change, overlay: &mut Overlay<'_>, why: &str) {
+pub(super) fn blur(change: &Change, overlay: &mut Overlay<'_>, why: &str) {
     match change {
         Change::WriteFile(c) => overlay.mark_unknown(&c.path, why),
         Change::SetAttributes(c) => overlay.mark_unknown(&c.path, why),

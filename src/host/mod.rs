@@ -18,6 +18,7 @@ mod overlay;
 pub mod probe;
 mod real;
 mod rights;
+pub mod undo;
 pub mod view;
 
 pub use changes::mkfs::name_signature;

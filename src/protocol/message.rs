@@ -1,7 +1,7 @@
 //! What the two sides say to each other.
 
 use crate::diag::Loc;
-use crate::host::Diff;
+use crate::host::{Diff, undo};
 use crate::play::{Included, Play, Vars};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
@@ -80,6 +80,11 @@ pub enum ToAgent {
     /// Read the journal and answer with [`ToController::Journal`].
     Journal {
         /// Only this run.
+        run: Option<String>,
+    },
+    /// Play the journal of a run back (in a dry run: say what that would do) and answer with [`ToController::Undo`].
+    Undo {
+        /// Which run; `None`: the newest that can be undone.
         run: Option<String>,
     },
     /// Still here.
@@ -193,6 +198,8 @@ pub enum ToController {
     Facts(Map<String, Json>),
     /// Journal asked for.
     Journal(Journal),
+    /// What became of the run to undo.
+    Undo(Box<undo::Report>),
     /// The play is over on this host.
     PlayDone {
         /// The host failed and takes no part in further plays.
@@ -225,6 +232,13 @@ pub struct LockHolder {
     pub run: String,
     /// Process on the host.
     pub pid: u32,
+}
+
+impl std::fmt::Display for LockHolder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { by, purpose, since, run, pid } = self;
+        write!(f, "{by} is running `{purpose}` here since {since} (run {run}, process {pid} on the host): wait for it to end")
+    }
 }
 
 /// How a task, or one item of its loop, ended.

@@ -11,6 +11,7 @@ mod progress;
 mod recap;
 mod sequence;
 mod style;
+pub mod undo;
 
 pub use console::Console;
 pub use diff::unified;

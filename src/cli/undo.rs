@@ -1,0 +1,144 @@
+//! `fettle undo`: plays back what the journal of a run holds.
+
+use super::ask::answers;
+use super::connect::{ConnectArgs, confirm};
+use super::{CliError, Exit};
+use crate::controller::{Answer, Question, UndoQuestion};
+use crate::host::undo::Report;
+use crate::protocol::ToController;
+use crate::report::undo::{Counts, lines};
+use crate::report::{Paint, Tone, colour_wanted};
+use clap::Args;
+use serde_json::json;
+use std::collections::HashMap;
+
+/// Options of `fettle undo`.
+#[derive(Debug, Args)]
+pub struct UndoArgs {
+    /// Which hosts
+    #[arg(default_value = "all")]
+    pattern: String,
+    #[command(flatten)]
+    connect: ConnectArgs,
+    /// Become root with sudo: runs that became root are in root's journal
+    #[arg(short, long = "become")]
+    becomes: bool,
+    /// Which run; `last`: each host's newest that changed something and was not undone yet
+    #[arg(long, value_name = "RUN", default_value = "last")]
+    run: String,
+    /// Only show what it would do
+    #[arg(short = 'C', long)]
+    check: bool,
+    /// Show what changes inside files
+    #[arg(short = 'D', long)]
+    diff: bool,
+    /// Don't ask
+    #[arg(short, long)]
+    yes: bool,
+    /// For machines: one object a host and step (`plan`, `undo`)
+    #[arg(long)]
+    json: bool,
+}
+
+/// Shows what would be undone, asks, and undoes it.
+pub fn undo(args: &UndoArgs) -> Result<Exit, CliError> {
+    let run = (args.run != "last").then(|| args.run.clone());
+    let id = uuid::Uuid::new_v4().simple().to_string()[..8].to_owned();
+    let mut question = UndoQuestion { id: id.clone(), run, hosts: None, check: true, diff: args.diff };
+    let plan = answers(&args.pattern, &args.connect, args.becomes, &Question::Undo(question.clone()))?;
+    let mut counts = show(&plan, args, &[]);
+    // Each host undoes the run that was shown for it, not one that came in between.
+    let hosts: HashMap<String, String> = reports(&plan)
+        .filter(|(_, r)| {
+            let counts = Counts::of(r);
+            counts.undone + counts.unknown > 0
+        })
+        .filter_map(|(host, r)| Some((host.to_owned(), r.run.as_ref()?.run.clone())))
+        .collect();
+    let unreachable = plan.iter().any(|a| a.answer.is_err());
+    if args.check || hosts.is_empty() {
+        if !args.json {
+            println!("\n{}. Nothing was changed.", capital(&counts.words(true)));
+        }
+        return Ok(exit(counts, unreachable));
+    }
+    if !args.yes {
+        confirm(
+            &format!("\n{}, on {} hosts. Undo it (yes/no)? ", capital(&counts.words(true)), hosts.len()),
+            "yes",
+            "--yes",
+            "nothing was undone",
+        )?;
+    }
+    question.check = false;
+    question.hosts = Some(hosts);
+    let done = answers(&args.pattern, &args.connect, args.becomes, &Question::Undo(question))?;
+    counts = show(&done, args, &plan);
+    if !args.json {
+        println!("\n{}. This run is {id}; it can be undone as well: --run {id}", capital(&counts.words(false)));
+    }
+    Ok(exit(counts, unreachable || done.iter().any(|a| a.answer.is_err())))
+}
+
+/// As ansible's exit codes: 4 where a host could not be reached, 2 where something was refused or failed.
+fn exit(counts: Counts, unreachable: bool) -> Exit {
+    Exit(if unreachable {
+        4
+    } else if counts.refused + counts.failed > 0 {
+        2
+    } else {
+        0
+    })
+}
+
+fn reports(answers: &[Answer]) -> impl Iterator<Item = (&str, &Report)> {
+    answers.iter().filter_map(|a| match &a.answer {
+        Ok(ToController::Undo(report)) => Some((a.host.as_str(), &**report)),
+        _ => None,
+    })
+}
+
+/// Prints what hosts said, hosts with equal lines once. After a plan only what came out otherwise is told again.
+fn show(answers: &[Answer], args: &UndoArgs, plan: &[Answer]) -> Counts {
+    let step = if plan.is_empty() { "plan" } else { "undo" };
+    let paint = Paint { on: colour_wanted() };
+    let mut counts = Counts::default();
+    let mut groups: Vec<(Vec<&str>, Vec<String>)> = vec![];
+    for (host, report) in reports(answers) {
+        counts.add(Counts::of(report));
+        if args.json {
+            println!("{}", json!({"host": host, "step": step, "report": report}));
+            continue;
+        }
+        let mut report = report.clone();
+        if let Some((_, planned)) = reports(plan).find(|(h, r)| *h == host && r.steps.len() == report.steps.len()) {
+            let mut before = planned.steps.iter();
+            report.steps.retain(|s| before.next().is_none_or(|b| b.end != s.end));
+        }
+        let lines = lines(&report, paint);
+        match groups.iter_mut().find(|(_, known)| *known == lines) {
+            Some((hosts, _)) => hosts.push(host),
+            None => groups.push((vec![host], lines)),
+        }
+    }
+    for (hosts, lines) in groups {
+        println!("\n{}", paint.text(Tone::Strong, &crate::report::ranges(&hosts.iter().map(|h| (*h).to_owned()).collect::<Vec<_>>())));
+        for line in lines {
+            println!("  {line}");
+        }
+    }
+    for answer in answers {
+        if let Err(reason) = &answer.answer {
+            match args.json {
+                true => println!("{}", json!({"host": answer.host, "step": step, "unreachable": reason})),
+                false => println!("\n{}: {} {reason}", answer.host, paint.text(Tone::Bad, "unreachable:")),
+            }
+        }
+    }
+    counts
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|c| c.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}
