@@ -104,7 +104,7 @@ pub fn run(args: &InitArgs) -> Result<Exit, CliError> {
     let inventory: String = args.connect.inventory.iter().map(|i| format!(" -i {i}")).collect();
     println!("\nWrote {file}; no host was changed. Its last lines are for the inventory. Then:");
     println!("  fettle plan playbooks/site.yml{inventory}");
-    println!("  fettle render {file}");
+    println!("  fettle deploy {file}{inventory} --check");
     Ok(exit)
 }
 

@@ -227,6 +227,10 @@ impl Run<'_> {
             return true;
         }
         let source = &play.play;
+        // Tags left nothing of it: its hosts need not even be connected to.
+        if source.gather.is_none() && source.sections.iter().all(Vec::is_empty) {
+            return true;
+        }
         for items in
             source.sections.iter().chain([&source.handlers]).chain(source.includes.iter().flat_map(|(_, i)| [&i.items, &i.handlers]))
         {

@@ -55,8 +55,11 @@ pub async fn connect(access: &Access) -> Result<Server, KubeError> {
 fn server(mut config: ::kube::Config, login: String) -> Result<Server, KubeError> {
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     let url = config.cluster_url.to_string().trim_end_matches('/').to_owned();
-    let client = ::kube::Client::try_from(config).map_err(|e| KubeError::from_client(&e, &url, &login, "connect"))?;
-    Ok(Server { client, url, login })
+    let make = |config: ::kube::Config| ::kube::Client::try_from(config).map_err(|e| KubeError::from_client(&e, &url, &login, "connect"));
+    let client = make(config.clone())?;
+    config.default_retry = false;
+    let impatient = make(config)?;
+    Ok(Server { client, impatient, url, login })
 }
 
 /// The kubeconfig and its name for messages; `None`: there is none.

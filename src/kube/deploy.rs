@@ -120,6 +120,7 @@ pub async fn deploy(
     let info = &deployment.info;
     let end = Instant::now() + options.timeout;
     let mut nodes: Vec<&str> = plan.labels.changes.iter().map(|c| c.node.as_str()).collect();
+    nodes.sort_unstable();
     nodes.dedup();
     for node in nodes {
         let changes: Vec<_> = plan.labels.changes.iter().filter(|c| c.node == node).cloned().collect();

@@ -14,6 +14,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub struct Server {
     pub(super) client: ::kube::Client,
+    /// Does not ask again by itself: what is asked through the API server may simply not be up yet.
+    pub(super) impatient: ::kube::Client,
     /// Its address.
     pub url: String,
     /// Which credentials: "context `prod` of ~/.kube/config".
@@ -57,6 +59,18 @@ impl Server {
         body: Option<&Json>,
         doing: &str,
     ) -> Result<String, KubeError> {
+        self.request_by(&self.client, method, path, content_type, body, doing).await
+    }
+
+    async fn request_by(
+        &self,
+        client: &::kube::Client,
+        method: &str,
+        path: &str,
+        content_type: &str,
+        body: Option<&Json>,
+        doing: &str,
+    ) -> Result<String, KubeError> {
         let body = body.map(|b| b.to_string().into_bytes()).unwrap_or_default();
         let request = http::Request::builder()
             .method(method)
@@ -65,7 +79,7 @@ impl Server {
             .header(http::header::ACCEPT, "application/json")
             .body(body)
             .map_err(|e| KubeError::Other(format!("{doing}: {e}")))?;
-        match tokio::time::timeout(REQUEST_TIMEOUT, self.client.request_text(request)).await {
+        match tokio::time::timeout(REQUEST_TIMEOUT, client.request_text(request)).await {
             Ok(Ok(text)) => Ok(text),
             Ok(Err(e)) => Err(KubeError::from_client(&e, &self.url, &self.login, doing)),
             Err(_) => Err(KubeError::Unreachable(format!("{doing}: no answer from {} within {} s", self.url, REQUEST_TIMEOUT.as_secs()))),
@@ -184,7 +198,7 @@ impl Server {
 
     /// GET through the API server to something in the cluster: a path below `/api/v1/…/proxy/`.
     pub async fn get_through(&self, path: &str, doing: &str) -> Result<String, KubeError> {
-        self.request("GET", path, "application/json", None, doing).await
+        self.request_by(&self.impatient, "GET", path, "application/json", None, doing).await
     }
 
     /// A merge patch of anything, by its path and query.
@@ -194,7 +208,7 @@ impl Server {
 
     /// PUT of JSON through the API server, likewise.
     pub async fn put_through(&self, path: &str, body: Option<&Json>, doing: &str) -> Result<String, KubeError> {
-        self.request("PUT", path, "application/json", body, doing).await
+        self.request_by(&self.impatient, "PUT", path, "application/json", body, doing).await
     }
 }
 
