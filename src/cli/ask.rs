@@ -3,23 +3,32 @@
 use super::connect::{ConnectArgs, target};
 use super::{CliError, Exit};
 use crate::controller::{Answer, Question, ask};
+use crate::host::glob;
 use crate::play::{Privilege, Vars};
 use crate::protocol::ToController;
 use crate::report::{Paint, Tone, colour_wanted};
 use clap::Args;
 use serde_json::{Map, Value as Json, json};
 
+/// Which hosts are asked, and how.
+#[derive(Debug, Args)]
+pub struct WhoArgs {
+    /// Which hosts
+    #[arg(default_value = "all")]
+    pub pattern: String,
+    /// Inventory and connection.
+    #[command(flatten)]
+    pub connect: ConnectArgs,
+    /// Become root with sudo: only root sees what is on disks, and runs that became root are in root's journal
+    #[arg(short, long = "become")]
+    pub becomes: bool,
+}
+
 /// Options of `fettle ping`.
 #[derive(Debug, Args)]
 pub struct PingArgs {
-    /// Which hosts
-    #[arg(default_value = "all")]
-    pattern: String,
     #[command(flatten)]
-    connect: ConnectArgs,
-    /// Become root with sudo
-    #[arg(short, long = "become")]
-    becomes: bool,
+    who: WhoArgs,
     /// For machines
     #[arg(long)]
     json: bool,
@@ -28,14 +37,8 @@ pub struct PingArgs {
 /// Options of `fettle facts`.
 #[derive(Debug, Args)]
 pub struct FactsArgs {
-    /// Which hosts
-    #[arg(default_value = "all")]
-    pattern: String,
     #[command(flatten)]
-    connect: ConnectArgs,
-    /// Become root with sudo: some facts only root can read
-    #[arg(short, long = "become")]
-    becomes: bool,
+    who: WhoArgs,
     /// Only facts whose names match (`*` and `?`), as `ansible_*` or without it
     #[arg(long, value_name = "PATTERN")]
     filter: Vec<String>,
@@ -47,14 +50,8 @@ pub struct FactsArgs {
 /// Options of `fettle journal`.
 #[derive(Debug, Args)]
 pub struct JournalArgs {
-    /// Which hosts
-    #[arg(default_value = "all")]
-    pattern: String,
     #[command(flatten)]
-    connect: ConnectArgs,
-    /// Become root with sudo: runs that became root are in root's journal
-    #[arg(short, long = "become")]
-    becomes: bool,
+    who: WhoArgs,
     /// Only this run
     #[arg(long, value_name = "RUN")]
     run: Option<String>,
@@ -63,8 +60,9 @@ pub struct JournalArgs {
     json: bool,
 }
 
-/// Asks the hosts that `pattern` means.
-pub fn answers(pattern: &str, connect: &ConnectArgs, becomes: bool, question: &Question) -> Result<Vec<Answer>, CliError> {
+/// Asks the hosts that the pattern means.
+pub fn answers(who: &WhoArgs, question: &Question) -> Result<Vec<Answer>, CliError> {
+    let WhoArgs { pattern, connect, becomes } = who;
     let inventory = connect.inventory(None)?;
     let mut hosts = inventory.select(pattern)?;
     if let Some(limit) = &connect.limit {
@@ -81,7 +79,7 @@ pub fn answers(pattern: &str, connect: &ConnectArgs, becomes: bool, question: &Q
         let target = target(&inventory, &Vars::default(), &host, &vec![], &defaults)?;
         targets.push((host, target));
     }
-    let privilege = if becomes { Privilege::Root } else { Privilege::Connection };
+    let privilege = if *becomes { Privilege::Root } else { Privilege::Connection };
     Ok(ask(targets, question, privilege, connect.forks(), &connect.by())?)
 }
 
@@ -92,7 +90,7 @@ fn exit(answers: &[Answer]) -> Exit {
 
 /// Connects to hosts and says what answered.
 pub fn ping(args: &PingArgs) -> Result<Exit, CliError> {
-    let answers = answers(&args.pattern, &args.connect, args.becomes, &Question::Ping)?;
+    let answers = answers(&args.who, &Question::Ping)?;
     let paint = Paint { on: colour_wanted() };
     let width = answers.iter().map(|a| a.host.chars().count()).max().unwrap_or(0);
     for Answer { host, took, answer } in &answers {
@@ -121,7 +119,7 @@ pub fn ping(args: &PingArgs) -> Result<Exit, CliError> {
 
 /// Prints facts as one JSON object, hosts as keys.
 pub fn facts(args: &FactsArgs) -> Result<Exit, CliError> {
-    let answers = answers(&args.pattern, &args.connect, args.becomes, &Question::Facts(args.gather_subset.clone()))?;
+    let answers = answers(&args.who, &Question::Facts(args.gather_subset.clone()))?;
     let mut all = Map::new();
     for Answer { host, answer, .. } in &answers {
         match answer {
@@ -144,24 +142,13 @@ fn wanted(name: &str, filter: &[String]) -> bool {
     filter.is_empty()
         || filter.iter().any(|p| {
             let short = name.strip_prefix("ansible_").unwrap_or(name);
-            glob(p.as_bytes(), name.as_bytes()) || glob(p.as_bytes(), short.as_bytes())
+            glob::matches(p, name) || glob::matches(p, short)
         })
-}
-
-/// Shell-like match of `*` and `?`.
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
-    match (pattern.split_first(), text.split_first()) {
-        (None, None) => true,
-        (Some((b'*', rest)), _) => glob(rest, text) || text.split_first().is_some_and(|(_, t)| glob(pattern, t)),
-        (Some((b'?', p)), Some((_, t))) => glob(p, t),
-        (Some((a, p)), Some((b, t))) if a == b => glob(p, t),
-        _ => false,
-    }
 }
 
 /// Prints the journals.
 pub fn journal(args: &JournalArgs) -> Result<Exit, CliError> {
-    let answers = answers(&args.pattern, &args.connect, args.becomes, &Question::Journal(args.run.clone()))?;
+    let answers = answers(&args.who, &Question::Journal(args.run.clone()))?;
     let paint = Paint { on: colour_wanted() };
     for Answer { host, answer, .. } in &answers {
         match answer {
@@ -184,16 +171,4 @@ pub fn journal(args: &JournalArgs) -> Result<Exit, CliError> {
         }
     }
     Ok(exit(&answers))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::glob;
-
-    #[test]
-    fn globs() {
-        assert!(glob(b"ansible_dist*", b"ansible_distribution"));
-        assert!(glob(b"*", b""));
-        assert!(!glob(b"a?c", b"ac"));
-    }
 }

@@ -1,7 +1,6 @@
 //! `fettle init`: looks at hosts and writes a cluster spec that fits them.
 
-use super::ask::answers;
-use super::connect::ConnectArgs;
+use super::ask::{WhoArgs, answers};
 use super::{CliError, Exit};
 use crate::cluster::propose::{DiskUse, HostFacts, Proposal, RELEASE, Wishes, propose};
 use crate::cluster::{self, node_name};
@@ -17,14 +16,8 @@ use std::path::PathBuf;
 /// Options of `fettle init`.
 #[derive(Debug, Args)]
 pub struct InitArgs {
-    /// Which hosts
-    #[arg(default_value = "all")]
-    pattern: String,
     #[command(flatten)]
-    connect: ConnectArgs,
-    /// Become root with sudo: only root can see whether a disk is blank
-    #[arg(short, long = "become")]
-    becomes: bool,
+    who: WhoArgs,
     /// Write without asking
     #[arg(short, long)]
     yes: bool,
@@ -101,7 +94,7 @@ pub fn run(args: &InitArgs) -> Result<Exit, CliError> {
     }
     std::fs::write(&args.output, &text).map_err(|e| CliError::Failed(format!("{} can't be written: {e}", args.output.display())))?;
     let file = args.output.display();
-    let inventory: String = args.connect.inventory.iter().map(|i| format!(" -i {i}")).collect();
+    let inventory: String = args.who.connect.inventory.iter().map(|i| format!(" -i {i}")).collect();
     println!("\nWrote {file}; no host was changed. Its last lines are for the inventory. Then:");
     println!("  fettle plan playbooks/site.yml{inventory}");
     println!("  fettle deploy {file}{inventory} --check");
@@ -109,9 +102,9 @@ pub fn run(args: &InitArgs) -> Result<Exit, CliError> {
 }
 
 fn find(args: &InitArgs) -> Result<Found, CliError> {
-    let inventory = args.connect.inventory(None)?;
+    let inventory = args.who.connect.inventory(None)?;
     let subsets = ["min", "hardware", "network", "disks"].map(str::to_owned).to_vec();
-    let answers = answers(&args.pattern, &args.connect, args.becomes, &Question::Facts(subsets))?;
+    let answers = answers(&args.who, &Question::Facts(subsets))?;
     // Kubespray's group of nodes that run pods; without it every host may.
     let groups = inventory.groups();
     let workers = groups.get("kube_node").or_else(|| groups.get("kube-node"));

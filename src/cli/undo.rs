@@ -1,7 +1,7 @@
 //! `fettle undo`: plays back what the journal of a run holds.
 
-use super::ask::answers;
-use super::connect::{ConnectArgs, confirm};
+use super::ask::{WhoArgs, answers};
+use super::connect::confirm;
 use super::{CliError, Exit};
 use crate::controller::{Answer, Question, UndoQuestion};
 use crate::host::undo::Report;
@@ -15,14 +15,8 @@ use std::collections::HashMap;
 /// Options of `fettle undo`.
 #[derive(Debug, Args)]
 pub struct UndoArgs {
-    /// Which hosts
-    #[arg(default_value = "all")]
-    pattern: String,
     #[command(flatten)]
-    connect: ConnectArgs,
-    /// Become root with sudo: runs that became root are in root's journal
-    #[arg(short, long = "become")]
-    becomes: bool,
+    who: WhoArgs,
     /// Which run; `last`: each host's newest that changed something and was not undone yet
     #[arg(long, value_name = "RUN", default_value = "last")]
     run: String,
@@ -45,7 +39,7 @@ pub fn undo(args: &UndoArgs) -> Result<Exit, CliError> {
     let run = (args.run != "last").then(|| args.run.clone());
     let id = uuid::Uuid::new_v4().simple().to_string()[..8].to_owned();
     let mut question = UndoQuestion { id: id.clone(), run, hosts: None, check: true, diff: args.diff };
-    let plan = answers(&args.pattern, &args.connect, args.becomes, &Question::Undo(question.clone()))?;
+    let plan = answers(&args.who, &Question::Undo(question.clone()))?;
     let mut counts = show(&plan, args, &[]);
     // Each host undoes the run that was shown for it, not one that came in between.
     let hosts: HashMap<String, String> = reports(&plan)
@@ -72,7 +66,7 @@ pub fn undo(args: &UndoArgs) -> Result<Exit, CliError> {
     }
     question.check = false;
     question.hosts = Some(hosts);
-    let done = answers(&args.pattern, &args.connect, args.becomes, &Question::Undo(question))?;
+    let done = answers(&args.who, &Question::Undo(question))?;
     counts = show(&done, args, &plan);
     if !args.json {
         println!("\n{}. This run is {id}; it can be undone as well: --run {id}", capital(&counts.words(false)));

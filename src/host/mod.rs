@@ -11,6 +11,7 @@ mod changes;
 pub mod clock;
 pub mod facts;
 pub mod fstab;
+pub mod glob;
 pub mod identity;
 pub mod journal;
 pub mod lock;

@@ -2,6 +2,7 @@
 
 use super::{Inventory, LOCALHOST};
 use crate::diag::{Diagnostic, Loc};
+use crate::host::glob;
 use crate::template::{Flags, Pattern};
 use std::collections::HashSet;
 use std::path::Path;
@@ -124,7 +125,7 @@ impl Inventory {
         };
         let matches = |name: &str| match &regex {
             Some(regex) => regex.match_start(name).is_ok_and(|found| found.is_some()),
-            None => glob(pattern, name),
+            None => glob::matches(pattern, name),
         };
         let mut found: Vec<String> = vec![];
         let mut any_group = false;
@@ -181,93 +182,5 @@ fn subscript(pattern: &str) -> Result<(&str, Option<Subscript>), Diagnostic> {
             if last < first { Err(bad()) } else { Ok((name, Some((first, Some(last))))) }
         }
         Some(_) => Err(bad()),
-    }
-}
-
-/// Shell wildcards: `*`, `?`, `[abc]`, `[a-c]`, `[!a]`. Runs in the product of both lengths at most.
-fn glob(pattern: &str, name: &str) -> bool {
-    let pattern: Vec<char> = pattern.chars().collect();
-    let name: Vec<char> = name.chars().collect();
-    let (mut p, mut n) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while n < name.len() {
-        let step = match (pattern.get(p), name.get(n)) {
-            (Some('*'), _) => {
-                star = Some((p, n));
-                p += 1;
-                continue;
-            }
-            (Some('?'), _) => Some(1),
-            (Some('['), Some(&c)) => match set(&pattern, p, c) {
-                Some((true, len)) => Some(len),
-                Some((false, _)) => None,
-                None => (c == '[').then_some(1),
-            },
-            (Some(a), Some(b)) if a == b => Some(1),
-            _ => None,
-        };
-        match (step, star) {
-            (Some(len), _) => {
-                p += len;
-                n += 1;
-            }
-            // Let the last star take one character more.
-            (None, Some((star_p, star_n))) => {
-                p = star_p + 1;
-                n = star_n + 1;
-                star = Some((star_p, star_n + 1));
-            }
-            (None, None) => return false,
-        }
-    }
-    pattern.iter().skip(p).all(|c| *c == '*')
-}
-
-/// Whether `c` is in the set that opens at `open`, and how long the set is; nothing if it is not closed.
-fn set(pattern: &[char], open: usize, c: char) -> Option<(bool, usize)> {
-    let negated = pattern.get(open + 1) == Some(&'!');
-    let start = open + 1 + usize::from(negated);
-    // A bracket right at the start belongs to the set.
-    let close = (start + 1..pattern.len()).find(|i| pattern.get(*i) == Some(&']'))?;
-    let mut inside = false;
-    let mut at = start;
-    while at < close {
-        let low = *pattern.get(at)?;
-        match (pattern.get(at + 1), pattern.get(at + 2)) {
-            (Some('-'), Some(&high)) if at + 2 < close => {
-                inside |= (low..=high).contains(&c);
-                at += 3;
-            }
-            _ => {
-                inside |= low == c;
-                at += 1;
-            }
-        }
-    }
-    Some((inside != negated, close + 1 - open))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn wildcards() {
-        for (pattern, name, wanted) in [
-            ("web*", "web1", true),
-            ("web*", "we", false),
-            ("*", "", true),
-            ("*b*d", "abcd", true),
-            ("*b*d", "abc", false),
-            ("n?", "n1", true),
-            ("n?", "n12", false),
-            ("n[1-3]", "n2", true),
-            ("n[!1-3]", "n2", false),
-            ("n[a]x", "nax", true),
-            ("n[", "n[", true),
-        ] {
-            assert_eq!(glob(pattern, name), wanted, "{pattern} {name}");
-        }
-        assert!(!glob(&"*a".repeat(200), &"a".repeat(199)));
     }
 }

@@ -2,6 +2,7 @@
 
 use super::draft::{fields, just};
 use super::{Arg, Args, Context, FreeForm, Kind, Module, Plan, PlanError};
+use crate::template::truthy;
 use serde_json::{Value as Json, json};
 
 /// The module's description.
@@ -27,7 +28,7 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
     let quiet = args.bool("quiet").unwrap_or(false);
     let message = |name: &str, default: &str| args.get(name).cloned().unwrap_or_else(|| Json::from(default));
     for condition in args.get("that").and_then(Json::as_array).into_iter().flatten() {
-        if holds(&(context.evaluate)(condition)?) {
+        if truthy(&(context.evaluate)(condition)?) {
             continue;
         }
         let message = message("fail_msg", "Assertion failed");
@@ -43,16 +44,4 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
         return Err(PlanError::Failed(format!("{said} ({assertion} does not hold)"), result));
     }
     Ok(just(json!({"msg": message("success_msg", "All assertions passed")})))
-}
-
-/// Python's truth.
-fn holds(value: &Json) -> bool {
-    match value {
-        Json::Null => false,
-        Json::Bool(b) => *b,
-        Json::Number(n) => n.as_f64() != Some(0.0),
-        Json::String(s) => !s.is_empty(),
-        Json::Array(a) => !a.is_empty(),
-        Json::Object(o) => !o.is_empty(),
-    }
 }

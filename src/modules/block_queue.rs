@@ -1,8 +1,9 @@
 //! `block_queue`: the IO scheduler and the other settings of disks' queues, now and after a reboot.
 
-use super::{Arg, Args, Context, FreeForm, Kind, Module, Plan, PlanError, paths};
+use super::{Arg, Args, Context, FreeForm, Kind, Module, Plan, PlanError};
 use crate::host::block::{self, Disk};
 use crate::host::change::{SetSysfs, WriteFile};
+use crate::host::glob;
 use crate::host::{Change, View};
 use serde_json::{Map, json};
 use std::path::{Path, PathBuf};
@@ -52,7 +53,7 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
     let mut chosen: Vec<&Disk> = vec![];
     for spec in args.str_list("devices").unwrap_or_default() {
         let found: Vec<&Disk> = if spec.contains(['*', '?', '[']) {
-            let all: Vec<&Disk> = disks.iter().filter(|d| paths::matches(&spec, &d.name)).collect();
+            let all: Vec<&Disk> = disks.iter().filter(|d| glob::matches(&spec, &d.name)).collect();
             if all.is_empty() {
                 return Err(PlanError::failed(format!(
                     "no disk matches `{spec}`; there are: {}",

@@ -2,6 +2,7 @@
 
 use super::draft::fields;
 use super::{Arg, Args, Context, FreeForm, Kind, Module, Plan, PlanError, attributes, checksum, paths, stat};
+use crate::host::glob;
 use crate::host::{FileKind, Stat};
 use crate::template::{Flags, Pattern, TooCostly, regex};
 use serde_json::{Map, Value as Json, json};
@@ -62,7 +63,7 @@ impl Names {
 
     fn hit(&self, name: &str) -> Result<bool, PlanError> {
         match self {
-            Self::Shell(patterns) => Ok(patterns.iter().any(|p| paths::matches(p, name))),
+            Self::Shell(patterns) => Ok(patterns.iter().any(|p| glob::matches(p, name))),
             Self::Regex(patterns) => {
                 for pattern in patterns {
                     if pattern.match_start(name).map_err(failed)?.is_some() {

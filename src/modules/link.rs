@@ -2,6 +2,7 @@
 
 use super::{Arg, Args, Context, FreeForm, Kind, Module, Plan, PlanError};
 use crate::host::change::{SetMtu, WriteFile};
+use crate::host::glob;
 use crate::host::{Change, View, ViewError};
 use serde_json::{Map, json};
 use std::path::{Path, PathBuf};
@@ -184,7 +185,7 @@ fn files(view: &dyn View, folder: &str, endings: &[&str]) -> Result<Vec<PathBuf>
 fn ini_matches(text: &str, keys: &[&str], name: &str) -> bool {
     text.lines()
         .filter_map(|l| l.split_once('='))
-        .any(|(key, value)| keys.contains(&key.trim()) && value.split_whitespace().any(|p| glob(p.as_bytes(), name.as_bytes())))
+        .any(|(key, value)| keys.contains(&key.trim()) && value.split_whitespace().any(|p| glob::matches(p, name)))
 }
 
 fn ini(
@@ -202,17 +203,6 @@ fn ini(
         let (k, value) = line.split_once('=')?;
         (k.trim() == key && differs(value)).then(|| (format!("{}:{}", path.display(), number + 1), value.trim().to_owned()))
     }))
-}
-
-/// Shell-like match of `*` and `?`.
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
-    match (pattern.split_first(), text.split_first()) {
-        (None, None) => true,
-        (Some((b'*', rest)), _) => glob(rest, text) || text.split_first().is_some_and(|(_, t)| glob(pattern, t)),
-        (Some((b'?', p)), Some((_, t))) => glob(p, t),
-        (Some((a, p)), Some((b, t))) if a == b => glob(p, t),
-        _ => false,
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Paths as arguments: `~` and variables expanded, patterns matched.
 
 use super::{Args, Context, PlanError};
+use crate::host::glob;
 use crate::host::identity::User;
 use crate::host::{FileKind, View, ViewError};
 use std::path::{Path, PathBuf};
@@ -73,64 +74,6 @@ pub(super) fn required(args: &Args, name: &str, context: &Context<'_>) -> Result
     absolute(name, args.required(name)?, context)
 }
 
-/// Whether `name` matches the shell pattern: `*`, `?`, `[a-z]`, `[!a-z]`.
-pub(super) fn matches(pattern: &str, name: &str) -> bool {
-    let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
-    // Where to go on when what follows the last `*` does not match: (pattern, name).
-    let mut back: Option<(usize, usize)> = None;
-    let (mut p, mut n) = (0, 0);
-    while n < name.len() {
-        if pattern.get(p) == Some(&'*') {
-            back = Some((p + 1, n));
-            p += 1;
-            continue;
-        }
-        if let Some(next) = name.get(n).and_then(|c| one(&pattern, p, *c)) {
-            (p, n) = (next, n + 1);
-            continue;
-        }
-        match back {
-            Some((after, from)) => {
-                back = Some((after, from + 1));
-                (p, n) = (after, from + 1);
-            }
-            None => return false,
-        }
-    }
-    pattern.iter().skip(p).all(|c| *c == '*')
-}
-
-/// The place in the pattern behind what matches `c` at `p`; `None`: it does not match.
-fn one(pattern: &[char], p: usize, c: char) -> Option<usize> {
-    match pattern.get(p)? {
-        '?' => Some(p + 1),
-        '[' => {
-            let negated = matches!(pattern.get(p + 1), Some('!' | '^'));
-            let start = p + 1 + usize::from(negated);
-            // A `]` right at the start is one of the characters.
-            let end = pattern.iter().enumerate().skip(start + 1).find(|(_, c)| **c == ']').map(|(i, _)| i);
-            let Some(end) = end else { return (c == '[').then_some(p + 1) };
-            let set = pattern.get(start..end)?;
-            let mut inside = false;
-            let mut i = 0;
-            while let Some(from) = set.get(i) {
-                match (set.get(i + 1), set.get(i + 2)) {
-                    (Some('-'), Some(to)) => {
-                        inside |= (*from..=*to).contains(&c);
-                        i += 3;
-                    }
-                    _ => {
-                        inside |= *from == c;
-                        i += 1;
-                    }
-                }
-            }
-            (inside != negated).then_some(end + 1)
-        }
-        other => (*other == c).then_some(p + 1),
-    }
-}
-
 /// Whether anything matches the path, whose components may be shell patterns (without any, a dangling link is nothing).
 pub(super) fn exists(view: &dyn View, path: &Path) -> Result<bool, ViewError> {
     let text = path.to_string_lossy();
@@ -149,32 +92,11 @@ pub(super) fn exists(view: &dyn View, path: &Path) -> Result<bool, ViewError> {
                 continue;
             }
             // As in a shell, hidden names match only a pattern that begins with a dot.
-            let names = view.list(&folder)?.into_iter().filter(|n| matches(part, n) && (part.starts_with('.') || !n.starts_with('.')));
+            let names =
+                view.list(&folder)?.into_iter().filter(|n| glob::matches(part, n) && (part.starts_with('.') || !n.starts_with('.')));
             next.extend(names.map(|n| folder.join(n)));
         }
         found = next;
     }
     Ok(!found.is_empty())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shell_patterns_match_as_in_a_shell() {
-        for (pattern, name, wanted) in [
-            ("*.conf", "a.conf", true),
-            ("*.conf", "a.conf.d", false),
-            ("a?c", "abc", true),
-            ("[a-c]x", "bx", true),
-            ("[!a-c]x", "bx", false),
-            ("[]]", "]", true),
-            ("a*b*c", "axxbxxbc", true),
-            ("[", "[", true),
-            ("", "", true),
-        ] {
-            assert_eq!(matches(pattern, name), wanted, "{pattern} {name}");
-        }
-    }
 }

@@ -1,7 +1,8 @@
 //! `setup`: gathers facts.
 
 use super::attributes::refuse;
-use super::{Arg, Args, Context, Effect, FreeForm, Kind, Module, Plan, PlanError, draft, paths};
+use super::{Arg, Args, Context, Effect, FreeForm, Kind, Module, Plan, PlanError, draft};
+use crate::host::glob;
 use serde_json::{Map, Value as Json, json};
 
 /// The module's description.
@@ -32,7 +33,7 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
     let patterns = args.str_list("filter").unwrap_or_default();
     let mut facts = (context.gather)(&subset, &patterns)?;
     // Names may be given with or without the prefix; `*` and nothing keep all.
-    let keeps = |name: &str| patterns.iter().any(|p| paths::matches(p, name) || paths::matches(p, &format!("ansible_{name}")));
+    let keeps = |name: &str| patterns.iter().any(|p| glob::matches(p, name) || glob::matches(p, &format!("ansible_{name}")));
     if !patterns.is_empty() {
         facts = facts.into_iter().filter(|(name, _)| keeps(name)).collect();
     }

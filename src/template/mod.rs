@@ -24,3 +24,4 @@ pub use filters::{python_json, regex};
 pub use lookups::Lookups;
 pub use pattern::{Flags, Pattern, TooCostly};
 pub use scope::{Scope, UNKNOWN, Var, unknown};
+pub use tests::truthy;

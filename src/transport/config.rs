@@ -1,5 +1,6 @@
 //! The parts of `~/.ssh/config` that fettle follows.
 
+use crate::host::glob::matches_host;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -110,22 +111,12 @@ fn matches(patterns: &str, host: &str) -> bool {
     let mut found = false;
     for pattern in patterns.split_whitespace() {
         match pattern.strip_prefix('!') {
-            Some(negated) if glob(negated.as_bytes(), host.as_bytes()) => return false,
+            Some(negated) if matches_host(negated, host) => return false,
             Some(_) => {}
-            None => found |= glob(pattern.as_bytes(), host.as_bytes()),
+            None => found |= matches_host(pattern, host),
         }
     }
     found
-}
-
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
-    match (pattern.split_first(), text.split_first()) {
-        (None, None) => true,
-        (Some((b'*', rest)), _) => glob(rest, text) || text.split_first().is_some_and(|(_, t)| glob(pattern, t)),
-        (Some((b'?', p)), Some((_, t))) => glob(p, t),
-        (Some((a, p)), Some((b, t))) if a.eq_ignore_ascii_case(b) => glob(p, t),
-        _ => false,
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Host keys: known, unknown, changed, revoked; each with the file and line that says so.
 
+use crate::host::glob::matches_host;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ssh2::{CheckResult, KnownHostFileKind, Session};
 use std::io::Write;
@@ -68,7 +69,7 @@ fn names_host(session: &Session, names: &str, kind: &str, line: &str, host: &str
     if !names.starts_with('|') {
         let bracketed = format!("[{host}]:{port}");
         let wanted = if port == 22 { host } else { &bracketed };
-        let hit = |p: &str| glob(p.as_bytes(), wanted.as_bytes());
+        let hit = |p: &str| matches_host(p, wanted);
         return !names.split(',').filter_map(|n| n.strip_prefix('!')).any(hit) && names.split(',').filter(|n| !n.starts_with('!')).any(hit);
     }
     let _ = kind;
@@ -79,16 +80,6 @@ fn names_host(session: &Session, names: &str, kind: &str, line: &str, host: &str
     // A key that is none: anything but "not found" means that the name matches.
     let result = if port == 22 { known.check(host, b"-") } else { known.check(&format!("[{host}]:{port}"), b"-") };
     matches!(result, CheckResult::Match | CheckResult::Mismatch)
-}
-
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
-    match (pattern.split_first(), text.split_first()) {
-        (None, None) => true,
-        (Some((b'*', rest)), _) => glob(rest, text) || text.split_first().is_some_and(|(_, t)| glob(pattern, t)),
-        (Some((b'?', p)), Some((_, t))) => glob(p, t),
-        (Some((a, p)), Some((b, t))) if a.eq_ignore_ascii_case(b) => glob(p, t),
-        _ => false,
-    }
 }
 
 /// Compares a key with what is known.
