@@ -148,6 +148,32 @@ fn a_cluster_comes_up_and_a_second_deploy_changes_nothing() {
 }
 
 #[test]
+fn a_playbook_brings_a_cluster_up_with_its_primary_where_it_was_asked_for() {
+    let Some(world) = World::new() else { return };
+    let play = world.plane.folder().join("play.yml");
+    let wanted = format!("{SPEC}initial_primary: n3\n");
+    let spec = world.spec(&wanted);
+    let task =
+        "- hosts: localhost\n  connection: local\n  gather_facts: false\n  tasks:\n    - fettle.aisnode: {cluster: CLUSTER, timeout: 60}\n";
+    std::fs::write(&play, task.replace("CLUSTER", &spec.display().to_string())).unwrap();
+    let run = |verb: &str| {
+        let mut fettle = support::fettle_command([verb]);
+        let output = fettle.arg(&play).args(["-i", "localhost,"]).env("KUBECONFIG", &world.plane.admin).output().unwrap();
+        support::succeeded(verb, &output)
+    };
+    let text = run("plan");
+    assert!(text.contains("StatefulSet storage/ais-proxy: created"), "{text}");
+    assert_eq!(world.get("Namespace", "storage"), None);
+    run("apply");
+    let json: Json = serde_json::from_slice(&world.run("status", &wanted, &["--json"]).stdout).unwrap();
+    let primary: Vec<&str> =
+        json["nodes"].as_array().unwrap().iter().filter(|n| n["primary"] == true).filter_map(|n| n["node"].as_str()).collect();
+    assert_eq!(primary, ["n3"], "{json:#}");
+    let text = run("apply");
+    assert!(text.contains("1 unchanged"), "{text}");
+}
+
+#[test]
 fn a_new_image_rolls_proxies_then_targets_the_primary_last_of_the_proxies() {
     let Some(world) = World::new() else { return };
     world.good("deploy", SPEC, &["--timeout", "60s"]);

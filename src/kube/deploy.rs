@@ -153,6 +153,14 @@ pub async fn deploy(
     }
     rollout::roll(server, info, end, progress).await?;
     let map = wait::complete(server, info, end, progress).await?;
+    // Later the primary is where an election put it, and stays there.
+    let first = plan
+        .objects
+        .iter()
+        .any(|o| o.outcome == Outcome::Created && o.title == format!("StatefulSet {}/{}-proxy", info.namespace, info.name));
+    if let Some(node) = info.initial_primary.as_ref().filter(|_| first) {
+        shrink::primary_on(server, info, &map, node, end, progress).await?;
+    }
     rebalance(server, info, &map, info.rebalance, progress).await
 }
 

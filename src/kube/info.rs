@@ -50,6 +50,8 @@ pub struct Info {
     pub target_port: u16,
     /// What clients in the cluster use: `http://ais-ais-proxy.ais:51080`.
     pub endpoint: String,
+    /// Where the primary is to be after the first start, if the spec says so.
+    pub initial_primary: Option<String>,
     /// Whether objects are to be moved when targets come and go (`rebalance.enabled` of the configuration).
     pub rebalance: bool,
     /// Settings of AIStore that the spec gives, as a cluster that runs is told them.
@@ -82,6 +84,7 @@ impl Info {
             proxy_port: port(c.proxies.ports().public.0),
             target_port: port(c.targets.ports().public.0),
             endpoint: resolved.endpoint(),
+            initial_primary: c.initial_primary.as_ref().map(ToString::to_string),
             rebalance,
             config,
         }

@@ -85,11 +85,45 @@ pub async fn hand_over(
         .iter()
         .filter(|p| p.role == Role::Proxy && p.ready && !p.leaving && !but.contains(&p.name))
         .find_map(|p| map.of_pod(&p.name).filter(|m| !m.primary && !m.away).map(|m| (p, m)));
-    let Some((pod, member)) = next else { return Ok(()) };
-    members::set_primary(server, info, map, pods, &member.id).await?;
+    match next {
+        Some((pod, member)) => make_primary(server, info, map, pods, pod, &member.id, end, progress).await,
+        None => Ok(()),
+    }
+}
+
+/// Makes the proxy in the pod of this node primary, if it is not.
+pub async fn primary_on(
+    server: &Server,
+    info: &Info,
+    map: &Map,
+    node: &str,
+    end: Instant,
+    progress: &mut dyn Progress,
+) -> Result<(), KubeError> {
+    let all = pods(server, info).await?;
+    let there = all.iter().find(|p| p.role == Role::Proxy && p.node == node);
+    let member = there.and_then(|p| map.of_pod(&p.name).map(|m| (p, m)));
+    match member {
+        Some((pod, member)) if !member.primary => make_primary(server, info, map, &all, pod, &member.id, end, progress).await,
+        _ => Ok(()),
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "what, where, until when and who hears of it")]
+async fn make_primary(
+    server: &Server,
+    info: &Info,
+    map: &Map,
+    pods: &[Pod],
+    pod: &Pod,
+    id: &str,
+    end: Instant,
+    progress: &mut dyn Progress,
+) -> Result<(), KubeError> {
+    members::set_primary(server, info, map, pods, id).await?;
     loop {
         if let Ok(map) = members::map(server, info, pods).await
-            && map.primary().is_some_and(|p| p.id == member.id)
+            && map.primary().is_some_and(|p| p.id == id)
         {
             progress.line(&format!("{}: primary now", pod.name));
             return Ok(());

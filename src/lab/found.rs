@@ -20,12 +20,9 @@ pub struct Init {
 
 /// Every PID 1 of every lab's hosts, and those that are on their way to be one.
 pub fn inits() -> Vec<Init> {
-    let Ok(processes) = fs::read_dir("/proc") else { return vec![] };
-    let mut found: Vec<_> = processes
-        .flatten()
-        .filter_map(|entry| {
-            let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
-            let line = fs::read(entry.path().join("cmdline")).ok()?;
+    let mut found: Vec<_> = processes()
+        .into_iter()
+        .filter_map(|(pid, line)| {
             let (lab, host) = parse_init(&line)?;
             Some(Init { pid, lab, host })
         })
@@ -34,30 +31,26 @@ pub fn inits() -> Vec<Init> {
     found
 }
 
+/// All processes with their command lines; those that end meanwhile, and zombies, have none.
+fn processes() -> Vec<(i32, Vec<String>)> {
+    let Ok(all) = procfs::process::all_processes() else { return vec![] };
+    all.flatten().filter_map(|p| Some((p.pid(), p.cmdline().ok()?))).filter(|(_, line)| !line.is_empty()).collect()
+}
+
 /// Lab and host out of a command line such as `fettle lab init default node01`.
-fn parse_init(line: &[u8]) -> Option<(String, String)> {
-    let words: Vec<&str> = line.split(|b| *b == 0).filter_map(|word| std::str::from_utf8(word).ok()).collect();
-    match words.as_slice() {
-        [_, first, second, lab, host, ..] if [*first, *second] == INIT_ARGUMENTS => Some(((*lab).to_owned(), (*host).to_owned())),
+fn parse_init(line: &[String]) -> Option<(String, String)> {
+    match line {
+        [_, first, second, lab, host, ..] if [first.as_str(), second.as_str()] == INIT_ARGUMENTS => Some((lab.clone(), host.clone())),
         _ => None,
     }
 }
 
 /// Processes of the control plane that keeps its things in `folder`, and of what plays its nodes.
 pub fn control_planes(folder: &Path) -> Vec<i32> {
-    let Ok(processes) = fs::read_dir("/proc") else { return vec![] };
     let (data, stages) = (folder.to_string_lossy(), format!("--config={}/", folder.display()));
-    let ours = |words: &[&str]| words.windows(2).any(|w| w == ["--data", &data]) || words.iter().any(|w| w.starts_with(&stages));
-    let mut found: Vec<i32> = processes
-        .flatten()
-        .filter_map(|entry| {
-            let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
-            let line = fs::read(entry.path().join("cmdline")).ok()?;
-            let words: Vec<&str> = line.split(|b| *b == 0).filter_map(|word| std::str::from_utf8(word).ok()).collect();
-            let runs = fs::read_to_string(entry.path().join("stat")).is_ok_and(|stat| !stat.contains(") Z "));
-            (ours(&words) && runs).then_some(pid)
-        })
-        .collect();
+    let ours =
+        |words: &[String]| words.windows(2).any(|w| w[0] == "--data" && w[1] == data) || words.iter().any(|w| w.starts_with(&stages));
+    let mut found: Vec<i32> = processes().into_iter().filter(|(_, line)| ours(line)).map(|(pid, _)| pid).collect();
     found.sort_unstable();
     found
 }
@@ -126,9 +119,10 @@ mod tests {
 
     #[test]
     fn an_init_is_known_by_its_arguments() {
-        assert_eq!(parse_init(b"/x/fettle\0lab\0init\0default\0node01\0"), Some(("default".into(), "node01".into())));
-        assert_eq!(parse_init(b"/x/fettle\0lab\0up\0default\0node01\0"), None);
-        assert_eq!(parse_init(b"grep\0lab init default node01\0"), None);
-        assert_eq!(parse_init(b""), None);
+        let parse = |line: &str| parse_init(&line.split('\0').map(str::to_owned).collect::<Vec<_>>());
+        assert_eq!(parse("/x/fettle\0lab\0init\0default\0node01\0"), Some(("default".into(), "node01".into())));
+        assert_eq!(parse("/x/fettle\0lab\0up\0default\0node01\0"), None);
+        assert_eq!(parse("grep\0lab init default node01\0"), None);
+        assert_eq!(parse(""), None);
     }
 }
