@@ -50,10 +50,21 @@ impl ControlPlane {
         let number = COUNT.fetch_add(1, Ordering::Relaxed) + (std::process::id() << 3);
         let pod_ip = format!("198.18.{}.{}", (number >> 8) & 255, number & 255);
         ip(&["address", "add", &format!("{pod_ip}/32"), "dev", "lo"]);
+        // Ports are found free and used a moment later; somebody else's test may have been quicker.
+        for _ in 0..3 {
+            if let Some((child, folder, ready)) = Self::attempt(&programs, &pod_ip, nodes) {
+                let path = |key: &str| PathBuf::from(ready[key].as_str().unwrap());
+                return Some(Self { admin: path("kubeconfig"), viewer: path("viewer"), expired: path("expired"), child, folder, pod_ip });
+            }
+        }
+        panic!("the control plane did not start: see above")
+    }
+
+    fn attempt(programs: &Path, pod_ip: &str, nodes: &[&str]) -> Option<(Child, tempfile::TempDir, Json)> {
         let folder = tempfile::tempdir().unwrap();
         let mut child = Command::new(programs.join("control-plane"))
             .args(["--data".as_ref(), folder.path().as_os_str()])
-            .args(["--pod-ip", &pod_ip, "--nodes", &nodes.join(",")])
+            .args(["--pod-ip", pod_ip, "--nodes", &nodes.join(",")])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(std::fs::File::create(folder.path().join("log")).unwrap())
@@ -61,13 +72,15 @@ impl ControlPlane {
             .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let ready: Json = serde_json::from_str(&line).unwrap_or_else(|_| {
+        let Ok(ready) = serde_json::from_str(&line) else {
+            let _ = child.kill();
+            let _ = child.wait();
             let log = std::fs::read_to_string(folder.path().join("log")).unwrap_or_default();
-            let tail: Vec<&str> = log.lines().rev().take(20).collect();
-            panic!("the control plane did not start:\n{}", tail.into_iter().rev().collect::<Vec<_>>().join("\n"))
-        });
-        let path = |key: &str| PathBuf::from(ready[key].as_str().unwrap());
-        Some(Self { admin: path("kubeconfig"), viewer: path("viewer"), expired: path("expired"), child, folder, pod_ip })
+            let why: Vec<&str> = log.lines().filter(|l| l.starts_with("control-plane:") || l.starts_with('F')).collect();
+            eprintln!("a control plane did not start: {}", why.join("\n"));
+            return None;
+        };
+        Some((child, folder, ready))
     }
 
     /// A folder of the test's own.

@@ -247,7 +247,7 @@ fn qemu(image: &Path, folder: &Path, disks: &[Disk]) -> Command {
             Bus::Nvme => add(&format!("-device nvme,drive=d{i},serial={serial}")),
         }
     }
-    command.args(["-append", "root=/dev/vda1 rw console=ttyS0 mitigations=off quiet panic=-1"]);
+    command.args(["-append", "root=/dev/vda1 rw console=ttyS0 scsi_mod.scan=sync mitigations=off quiet panic=-1"]);
     // With the test program, also when that is killed.
     let said = std::fs::File::create(folder.join("qemu")).unwrap();
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said);
