@@ -28,10 +28,15 @@ pub struct ControlPlane {
     pub pod_ip: String,
 }
 
+/// Where scripts/control-plane puts the programs, or says why not.
+fn built() -> PathBuf {
+    let beside = || Path::new(super::FETTLE).ancestors().nth(2).unwrap().join("control-plane");
+    std::env::var_os("FETTLE_CONTROL_PLANE").map_or_else(beside, PathBuf::from)
+}
+
 /// Where the programs are, if they were built.
 fn programs() -> Option<PathBuf> {
-    let built = Path::new(super::FETTLE).ancestors().nth(2)?.join("control-plane");
-    let folder = std::env::var_os("FETTLE_CONTROL_PLANE").map_or(built, PathBuf::from);
+    let folder = built();
     folder.join("control-plane").is_file().then_some(folder)
 }
 
@@ -40,7 +45,9 @@ impl ControlPlane {
     pub fn start(nodes: &[&str]) -> Option<Self> {
         let test = thread::current().name().unwrap_or("test").to_owned();
         let Some(programs) = programs() else {
-            eprintln!("SKIPPED: {test}: no control plane was built (scripts/control-plane needs Go)");
+            let why = std::fs::read_to_string(built().join("why-not")).unwrap_or_default();
+            let why = why.lines().next().unwrap_or("no control plane was built (scripts/control-plane)");
+            eprintln!("SKIPPED: {test}: {why}");
             return None;
         };
         if !is_root() {
