@@ -3,10 +3,13 @@
 
 mod support;
 
+use base64::Engine as _;
 use fettle::kube::kind;
 use serde_json::Value as Json;
+use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::thread;
 use support::Lab;
 use support::control_plane::ControlPlane;
 
@@ -90,6 +93,37 @@ impl World {
         fettle.arg(path).output().unwrap()
     }
 
+    /// A kubeconfig as kubeadm writes them, with keys inside, whose server hosts reach.
+    fn kubeconfig_for_hosts(&self) -> String {
+        let text = std::fs::read_to_string(&self.plane.admin).unwrap();
+        let config = fettle::yaml::parse_one("kubeconfig", &text).unwrap().to_json();
+        let (cluster, user) = (&config["clusters"][0]["cluster"], &config["users"][0]["user"]);
+        let inside = |path: &Json| base64::engine::general_purpose::STANDARD.encode(std::fs::read(path.as_str().unwrap()).unwrap());
+        let server = cluster["server"].as_str().unwrap().trim_start_matches("https://").to_owned();
+        // The API server listens on this machine's loopback address, for which its certificate is.
+        // This machine's address on the lab's network: the one that packets to a host leave from.
+        let toward = UdpSocket::bind("0.0.0.0:0").unwrap();
+        toward.connect((self.lab.state.host("node01").unwrap().address, 9)).unwrap();
+        let listener = TcpListener::bind((toward.local_addr().unwrap().ip(), 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let Ok(server) = TcpStream::connect(&server) else { continue };
+                for (mut from, mut to) in [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)] {
+                    thread::spawn(move || std::io::copy(&mut from, &mut to).is_ok() && to.shutdown(Shutdown::Write).is_ok());
+                }
+            }
+        });
+        format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: admin\nclusters:\n- name: lab\n  cluster:\n    server: https://{address}\n    \
+             tls-server-name: 127.0.0.1\n    certificate-authority-data: {}\nusers:\n- name: admin\n  user:\n    client-certificate-data: {}\n    \
+             client-key-data: {}\ncontexts:\n- name: admin\n  context: {{cluster: lab, user: admin}}\n",
+            inside(&cluster["certificate-authority"]),
+            inside(&user["client-certificate"]),
+            inside(&user["client-key"])
+        )
+    }
+
     fn config(&self, host: &str) -> String {
         self.lab.sh(host, "cat /etc/kubernetes/kubelet-config.yaml /etc/kubernetes/kubelet.env; stat -c %a /etc/kubernetes/*")
     }
@@ -153,7 +187,62 @@ fn the_hook_allows_sysctls_one_kubelet_after_another_and_puts_back_what_breaks()
 
     let text = said(&world.hook(&["--context", "other"]));
     assert!(text.contains("has no context `other`"), "{text}");
+
+    what_the_hook_says_of_the_rest(&world);
 }
+
+/// Kernel parameters, labels, and a kubeconfig that only a control plane host has.
+fn what_the_hook_says_of_the_rest(world: &World) {
+    world.lab.sh("node01", "sysctl -qw net.core.somaxconn=65535; echo net.core.somaxconn=65535 >/etc/sysctl.d/50-own.conf");
+    world.lab.sh("node02", "sysctl -qw net.core.somaxconn=128");
+    let text = said(&world.hook(&[]));
+    assert!(text.contains("notice node02: net.core.somaxconn is 128, and should be 65535\n"), "{text}");
+    assert!(!text.contains("node01: net.core.somaxconn"), "{text}");
+    assert!(text.contains("are set by: fettle apply playbooks/host_tuning.yml"), "{text}");
+    world.lab.sh("node01", "echo net.core.somaxconn=4096 >/etc/sysctl.d/99-sysctl.conf");
+    let text = said(&world.hook(&["-l", "node01"]));
+    assert!(text.contains("is 65535, and the next boot makes it 4096 (/etc/sysctl.d/99-sysctl.conf:1)"), "{text}");
+
+    let spec = world.file("cluster.yml", SPEC);
+    let with_spec = |more: &[&str]| said(&world.hook(&[&["--cluster", spec.to_str().unwrap()], more].concat()));
+    let text = with_spec(&["--check"]);
+    assert!(text.contains("node node01: label nvidia.com/ais-proxy=ais") && text.contains("labels would change"), "{text}");
+    assert!(world.node("node01")["metadata"]["labels"].get("nvidia.com/ais-proxy").is_none());
+    with_spec(&[]);
+    assert_eq!(world.node("node01")["metadata"]["labels"]["nvidia.com/ais-proxy"], "ais");
+
+    let fetch = || {
+        let mut fettle = world.with_inventory(support::fettle_command(["hook", "post-kubespray"]));
+        said(&fettle.env("KUBECONFIG", world.plane.folder().join("none")).output().unwrap())
+    };
+    let text = fetch();
+    assert!(text.contains("no kubeconfig was found") && text.contains("no host of kube_control_plane gave its"), "{text}");
+    let config = world.kubeconfig_for_hosts();
+    let put = |text: &str| world.lab.sh("node01", &format!("umask 077; cat >/etc/kubernetes/admin.conf <<'END'\n{text}\nEND"));
+    put(&config);
+    let text = fetch();
+    assert!(text.contains("Kubeconfig: /etc/kubernetes/admin.conf of node01, for https://"), "{text}");
+    assert!(text.contains("Nothing to change: all 2 kubelets allow net.* already."), "{text}");
+    // A host must not make this machine start programs, or send its own files somewhere.
+    let marker = world.plane.folder().join("started");
+    put(&config.replace(
+        "client-key-data",
+        &format!("exec: {{apiVersion: client.authentication.k8s.io/v1, command: touch, args: [{marker:?}]}}\n    x"),
+    ));
+    let text = fetch();
+    assert!(text.contains("user admin logs in neither with client-key-data nor with a token"), "{text}");
+    assert!(!marker.exists());
+}
+
+const SPEC: &str = "\
+name: ais
+namespace: ais
+images: {aisnode: docker.io/aistorage/aisnode:v4.8, init: docker.io/aistorage/ais-init:v4.8}
+proxies: {nodes: [node01]}
+targets:
+  nodes: [node01, node02]
+  mountpaths: [{path: /ais/sda}]
+";
 
 #[test]
 fn labels_and_taints_are_tasks_too() {

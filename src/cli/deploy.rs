@@ -1,9 +1,9 @@
-//! `fettle deploy` and `fettle label`: bring a cluster to its spec.
+//! `fettle deploy`: bring a cluster to its spec.
 
 use super::cluster::{ClusterArgs, Ready, duration, ready, run};
 use super::{CliError, Exit};
 use crate::kube::deploy::{Deployment, Options, Plan, deploy as bring_up, plan, word};
-use crate::kube::{KubeError, Outcome, plan_labels, set_labels};
+use crate::kube::{KubeError, Outcome};
 use crate::report::{Paint, Steps, Tone, colour_wanted, unified};
 use clap::Args;
 use serde_json::json;
@@ -37,25 +37,6 @@ pub struct DeployArgs {
     json: bool,
     #[command(flatten)]
     connect: super::preflight::HostArgs,
-}
-
-/// Options of `fettle label`.
-#[derive(Debug, Args)]
-pub struct LabelArgs {
-    #[command(flatten)]
-    cluster: ClusterArgs,
-    /// Dry run: the API server checks, and changes nothing
-    #[arg(short = 'C', long)]
-    check: bool,
-    /// Give labels that have another value the spec's
-    #[arg(long)]
-    force_conflicts: bool,
-    /// Take this cluster's labels from nodes that the spec does not name
-    #[arg(long)]
-    prune: bool,
-    /// For machines
-    #[arg(long)]
-    json: bool,
 }
 
 /// Deploys.
@@ -196,96 +177,4 @@ fn problems(all: &[KubeError], verb: &str) -> CliError {
         lines.push(format!("to take these fields over from their managers: fettle {verb} --force-conflicts"));
     }
     CliError::Failed(lines.join("\n"))
-}
-
-/// Labels nodes.
-pub fn label(args: &LabelArgs) -> Result<Exit, CliError> {
-    run(
-        async {
-            let Ready { server, resolved, .. } = ready(&args.cluster).await?;
-            let mut wanted: Vec<_> = resolved.labels().into_iter().map(|(n, k, v)| (n, k, Some(v))).collect();
-            let nodes = match crate::kube::kind("Node") {
-                Some(kind) => server.list(kind, None, "").await?,
-                None => vec![],
-            };
-            let extra = strangers(&nodes, &resolved);
-            if args.prune {
-                wanted.extend(extra.iter().map(|(n, k)| (n.clone(), k.clone(), None)));
-            }
-            let plan = plan_labels(&nodes, &wanted)?;
-            if !plan.conflicts.is_empty() && !args.force_conflicts {
-                let lines: Vec<String> = plan
-                    .conflicts
-                    .iter()
-                    .map(|c| {
-                        let or = |v: &Option<String>| v.clone().unwrap_or_default();
-                        format!(
-                            "node {}: label {} is {}, would be {}: the node may belong to another cluster",
-                            c.node,
-                            c.key,
-                            or(&c.before),
-                            or(&c.after)
-                        )
-                    })
-                    .collect();
-                return Err(CliError::Failed(format!(
-                    "{}\nnothing was changed; to insist: fettle label --force-conflicts",
-                    lines.join("\n")
-                )));
-            }
-            let mut names: Vec<&str> = plan.changes.iter().map(|c| c.node.as_str()).collect();
-            names.sort_unstable();
-            names.dedup();
-            for node in names {
-                let changes: Vec<_> = plan.changes.iter().filter(|c| c.node == node).cloned().collect();
-                set_labels(&server, node, &changes, args.force_conflicts, args.check).await?;
-                for c in &changes {
-                    if args.json {
-                        println!("{}", json!({"node": c.node, "key": c.key, "before": c.before, "after": c.after, "check": args.check}));
-                        continue;
-                    }
-                    let before = c.before.as_ref().map(|b| format!(" (was {b})")).unwrap_or_default();
-                    match &c.after {
-                        Some(after) => println!("node {node}: label {}={after}{before}", c.key),
-                        None => println!("node {node}: label {} removed{before}", c.key),
-                    }
-                }
-            }
-            if !args.json {
-                match (plan.changes.len(), args.check) {
-                    (0, _) => println!("Nothing to change: {} labels are as they should be.", wanted.len()),
-                    (n, true) => println!("{n} labels would change. This was a dry run."),
-                    (n, false) => println!("{n} labels changed."),
-                }
-                if !args.prune {
-                    for (node, key) in &extra {
-                        println!(
-                            "node {node} has this cluster's label {key}, and the spec does not name it: `fettle label --prune` takes it off"
-                        );
-                    }
-                }
-            }
-            Ok(Exit(0))
-        },
-        "stopped; labels set so far stay. Run the same again to set the rest",
-    )
-}
-
-/// Nodes with this cluster's labels that the spec does not name, where it names nodes at all.
-fn strangers(nodes: &[serde_json::Value], resolved: &crate::cluster::Resolved) -> Vec<(String, String)> {
-    let wanted = resolved.labels();
-    let mut pairs: Vec<(&str, &str)> = wanted.iter().map(|(_, k, v)| (k.as_str(), v.as_str())).collect();
-    pairs.sort_unstable();
-    pairs.dedup();
-    let mut found = vec![];
-    for node in nodes {
-        let name = node["metadata"]["name"].as_str().unwrap_or_default();
-        for (key, value) in &pairs {
-            let named = wanted.iter().any(|(n, k, _)| n == name && k == key);
-            if !named && node["metadata"]["labels"][*key] == *value {
-                found.push((name.to_owned(), (*key).to_owned()));
-            }
-        }
-    }
-    found
 }

@@ -11,6 +11,7 @@ mod hook;
 mod init;
 mod inventory;
 pub mod lab;
+mod label;
 mod onhosts;
 mod play;
 mod preflight;
@@ -55,7 +56,7 @@ enum Command {
     /// Show the Kubernetes manifests that a cluster spec becomes: what deploy applies
     Render(render::RenderArgs),
     /// Put the labels on nodes that a cluster spec needs
-    Label(deploy::LabelArgs),
+    Label(label::LabelArgs),
     /// Bring an AIStore cluster up, or to a changed spec
     Deploy(deploy::DeployArgs),
     /// Show how a cluster is: nodes, pods, primary, mountpaths
@@ -93,7 +94,7 @@ pub fn main() -> ExitCode {
         Command::Init(args) => init::run(&args),
         Command::Render(args) => render::render(&args),
         Command::Schema(args) => Ok(render::schema(&args)),
-        Command::Label(args) => deploy::label(&args),
+        Command::Label(args) => label::label(&args),
         Command::Deploy(args) => deploy::deploy(&args),
         Command::Status(args) => status::status(&args),
         Command::Delete(args) => delete::delete(&args),

@@ -2,7 +2,9 @@
 
 use super::error::reasons;
 use super::{KubeError, Server};
-use ::kube::config::{KubeConfigOptions, Kubeconfig};
+use ::kube::config::{AuthInfo, Cluster, KubeConfigOptions, Kubeconfig, NamedAuthInfo, NamedCluster};
+use http::Uri;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -36,8 +38,12 @@ pub async fn connect(access: &Access) -> Result<Server, KubeError> {
             ));
         }
     };
+    choose(kubeconfig, access.context.clone(), &from).await
+}
+
+async fn choose(kubeconfig: Kubeconfig, context: Option<String>, from: &str) -> Result<Server, KubeError> {
     let known: Vec<&str> = kubeconfig.contexts.iter().map(|c| c.name.as_str()).collect();
-    let Some(context) = access.context.clone().or_else(|| kubeconfig.current_context.clone()).filter(|c| !c.is_empty()) else {
+    let Some(context) = context.or_else(|| kubeconfig.current_context.clone()).filter(|c| !c.is_empty()) else {
         return Err(KubeError::Config(format!("{from} has no current context: choose one with --context: {}", known.join(", "))));
     };
     if !known.contains(&context.as_str()) {
@@ -50,6 +56,55 @@ pub async fn connect(access: &Access) -> Result<Server, KubeError> {
         .await
         .map_err(|e| KubeError::Config(format!("{login} can't be used: {}", reasons(&e))))?;
     server(config, login)
+}
+
+/// Connects with the text of a kubeconfig that `host` gave, which is reached at `address`. A host is believed who it is and
+/// what its cluster's keys are, nothing else: no programs to start, no files of this machine to read, and only HTTPS.
+pub async fn connect_from_host(text: &str, host: &str, address: &str) -> Result<Server, KubeError> {
+    let from = format!("/etc/kubernetes/admin.conf of {host}");
+    choose(of_host(text, address).map_err(|why| KubeError::Config(format!("{from}: {why}")))?, None, &from).await
+}
+
+fn of_host(text: &str, address: &str) -> Result<Kubeconfig, String> {
+    let given = Kubeconfig::from_yaml(text).map_err(|e| reasons(&e))?;
+    let mut taken = Kubeconfig { current_context: given.current_context, contexts: given.contexts, ..Kubeconfig::default() };
+    for named in given.clusters {
+        let Some(cluster) = named.cluster else { continue };
+        let server = cluster.server.unwrap_or_default();
+        let mut uri: Uri = server.parse().map_err(|_| format!("the server `{server}` is no URL"))?;
+        if uri.scheme_str() != Some("https") || cluster.certificate_authority_data.is_none() {
+            return Err(format!("it can't be told that {server} is the right server: no certificate-authority-data, or no https"));
+        }
+        let mut name = cluster.tls_server_name;
+        let itself = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        if itself == "localhost" || itself.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()) {
+            // From here that is another machine; the certificate still is the one for the host's own name of itself.
+            let bracketed = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
+            uri = format!("https://{bracketed}:{}", uri.port_u16().unwrap_or(443)).parse().map_err(|e| format!("{address}: {e}"))?;
+            name = name.or(Some(itself));
+        }
+        let cluster = Cluster {
+            server: Some(uri.to_string()),
+            certificate_authority_data: cluster.certificate_authority_data,
+            tls_server_name: name,
+            ..Cluster::default()
+        };
+        taken.clusters.push(NamedCluster { name: named.name, cluster: Some(cluster), ..NamedCluster::default() });
+    }
+    for named in given.auth_infos {
+        let Some(user) = named.auth_info else { continue };
+        let auth_info = AuthInfo {
+            client_certificate_data: user.client_certificate_data,
+            client_key_data: user.client_key_data,
+            token: user.token,
+            ..AuthInfo::default()
+        };
+        if auth_info.client_key_data.is_none() && auth_info.token.is_none() {
+            return Err(format!("user {} logs in neither with client-key-data nor with a token", named.name));
+        }
+        taken.auth_infos.push(NamedAuthInfo { name: named.name, auth_info: Some(auth_info), ..NamedAuthInfo::default() });
+    }
+    Ok(taken)
 }
 
 fn server(mut config: ::kube::Config, login: String) -> Result<Server, KubeError> {
@@ -89,4 +144,39 @@ fn read(access: &Access) -> Result<Option<(Kubeconfig, String)>, KubeError> {
 
 fn read_one(path: &Path) -> Result<Kubeconfig, KubeError> {
     Kubeconfig::read_from(path).map_err(|e| KubeError::Config(format!("kubeconfig {}: {}", path.display(), reasons(&e))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIVEN: &str = "
+current-context: a
+clusters:
+- name: c
+  cluster: {server: 'https://127.0.0.1:6443', certificate-authority-data: QQ==, proxy-url: 'http://elsewhere'}
+users:
+- name: u
+  user: {client-certificate-data: QQ==, client-key-data: Qg==, client-key: /etc/shadow, impersonate: other}
+contexts:
+- {name: a, context: {cluster: c, user: u}}
+";
+
+    #[test]
+    fn of_a_hosts_kubeconfig_only_addresses_and_keys_are_taken() {
+        let taken = of_host(GIVEN, "10.0.0.5").unwrap();
+        let cluster = taken.clusters[0].cluster.as_ref().unwrap();
+        assert_eq!(cluster.server.as_deref(), Some("https://10.0.0.5:6443/"));
+        assert_eq!((cluster.tls_server_name.as_deref(), cluster.proxy_url.as_deref()), (Some("127.0.0.1"), None));
+        let user = taken.auth_infos[0].auth_info.as_ref().unwrap();
+        assert_eq!((user.client_key.as_deref(), user.impersonate.as_deref()), (None, None));
+        // What is no loopback address stays; an IPv6 address of the host is put into brackets.
+        let elsewhere = of_host(&GIVEN.replace("127.0.0.1", "api.example"), "10.0.0.5").unwrap();
+        assert_eq!(elsewhere.clusters[0].cluster.as_ref().unwrap().server.as_deref(), Some("https://api.example:6443/"));
+        let six = of_host(&GIVEN.replace("127.0.0.1", "[::1]"), "fd00::5").unwrap();
+        assert_eq!(six.clusters[0].cluster.as_ref().unwrap().server.as_deref(), Some("https://[fd00::5]:6443/"));
+        for (from, to) in [("https:", "http:"), ("certificate-authority-data: QQ==, ", ""), ("client-key-data: Qg==, ", "")] {
+            assert!(of_host(&GIVEN.replace(from, to), "h").is_err(), "{to}");
+        }
+    }
 }

@@ -47,6 +47,8 @@ pub use args::{Args, boolean, coerce};
 pub use on_controller::ON_CONTROLLER;
 pub use plan::{Context, Effect, Files, Plan, PlanError, SourceFile};
 pub use spec::{Arg, FreeForm, Kind, Module};
+#[cfg(feature = "controller")]
+pub use sysctl::{same_name as same_sysctl, setting as sysctl_line};
 
 /// Every module there is.
 pub const MODULES: &[&Module] = &[

@@ -95,7 +95,7 @@ fn has(view: &dyn View, path: &Path, value: &str) -> Result<bool, PlanError> {
 }
 
 /// Name and value of a line of sysctl.conf(5); `None`: a comment or nothing.
-fn setting(line: &str) -> Option<(&str, &str)> {
+pub fn setting(line: &str) -> Option<(&str, &str)> {
     let line = line.trim();
     if line.starts_with(['#', ';']) {
         return None;
@@ -105,7 +105,8 @@ fn setting(line: &str) -> Option<(&str, &str)> {
     Some((name.trim().trim_start_matches('-').trim_start(), value.trim()))
 }
 
-fn same_name(a: &str, b: &str) -> bool {
+/// Whether two names, with dots or slashes, are one parameter's.
+pub fn same_name(a: &str, b: &str) -> bool {
     a == b || matches!((sysctl_path(a), sysctl_path(b)), (Ok(a), Ok(b)) if a == b)
 }
 

@@ -1,18 +1,22 @@
 //! `fettle hook post-kubespray`: what Kubespray leaves undone for AIStore, on the nodes it made.
 
-use super::cluster::{AccessArgs, duration, run};
-use super::onhosts::{HostArgs, Results, play_aside};
-use super::{CliError, Exit};
+mod access;
+mod sysctls;
+
+use crate::cli::cluster::{AccessArgs, duration, labelled, run};
+use crate::cli::label;
+use crate::cli::onhosts::{HostArgs, Results, play_aside};
+use crate::cli::{CliError, Exit};
 use crate::cluster::node_name;
 use crate::diag::Loc;
 use crate::inventory::Inventory;
 use crate::kube::kubelet::{allows, look};
-use crate::kube::{Access, KubeError, Progress, Server, connect, kind};
+use crate::kube::{Progress, Server, kind};
 use crate::protocol::Status;
 use crate::report::{Paint, Steps, Tone, colour_wanted};
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value as Json, json};
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -43,6 +47,9 @@ struct PostKubespray {
     /// Sysctls that pods may set, names or patterns; AIStore's deployment guide allows all of net
     #[arg(long, value_name = "SYSCTL", value_delimiter = ',', default_value = "net.*")]
     sysctl: Vec<String>,
+    /// Then put the labels on nodes that this cluster spec needs; may be given several times
+    #[arg(long, value_name = "CLUSTER")]
+    cluster: Vec<PathBuf>,
     /// Dry run
     #[arg(short = 'C', long)]
     check: bool,
@@ -89,14 +96,20 @@ async fn post_kubespray(args: &PostKubespray) -> Result<Exit, CliError> {
             "the inventory has no hosts in k8s_cluster (kube_node, kube_control_plane) that --limit leaves: is it Kubespray's?".into(),
         ));
     }
-    let server = server(args, &inventory).await?;
+    // Wrong files are told before anything is touched.
+    for spec in &args.cluster {
+        crate::cluster::load(spec)?;
+    }
+    let wanted = sysctls::required()?;
+    let server = access::server(args, &inventory).await?;
     server.version().await?;
     let names = nodes_of(&server, &inventory, &hosts).await?;
     let mut steps = Steps::new(Paint { on: colour_wanted() }, args.json);
     steps.now(&format!("looking at {} kubelets", hosts.len()));
     let mut results = Results::default();
-    let extra = json!({"hook_hosts": hosts.join(","), "hook_sysctls": args.sysctl});
-    play_aside("hook", include_str!("hook_look.yml"), &extra, &inventory, &args.hosts, false, &mut results)?;
+    let extra = json!({"hook_hosts": hosts.join(","), "hook_sysctls": args.sysctl,
+        "hook_parameters": sysctls::question(&wanted), "hook_folders": sysctls::FOLDERS});
+    play_aside("hook", include_str!("look.yml"), &extra, &inventory, &args.hosts, false, &mut results)?;
     if let Some((host, why)) = results.failed.iter().next() {
         return Err(CliError::Failed(format!(
             "{} of {} hosts could not be looked at; {host}: {why}\nnothing was changed",
@@ -108,13 +121,13 @@ async fn post_kubespray(args: &PostKubespray) -> Result<Exit, CliError> {
     for (host, node) in &names {
         let task = |name: &str| results.hosts.get(host).and_then(|t| t.get(name));
         let found = task("kubelet").ok_or_else(|| CliError::Failed(format!("{host}: its kubelet was not looked at")))?;
-        let before = task("before").filter(|t| t.status != Status::Failed).and_then(|t| super::onhosts::field(t, "content").as_str());
+        let before = task("before").filter(|t| t.status != Status::Failed).and_then(|t| crate::cli::onhosts::field(t, "content").as_str());
         let now = look(&server, node).await?;
         let runs = args.sysctl.iter().all(|s| allows(&now.allowed, s));
         nodes.push(Node {
             host: host.clone(),
             node: node.clone(),
-            path: super::onhosts::field(found, "path").as_str().unwrap_or_default().to_owned(),
+            path: crate::cli::onhosts::field(found, "path").as_str().unwrap_or_default().to_owned(),
             before: before.map(str::to_owned),
             changes: found.status == Status::Changed,
             stale: found.status != Status::Changed && !runs && now.wrong.is_none(),
@@ -140,26 +153,17 @@ async fn post_kubespray(args: &PostKubespray) -> Result<Exit, CliError> {
         }
     }
     steps.done();
-    finish(args, &nodes, &todo, &results);
-    Ok(Exit(0))
-}
-
-/// The API server: as the options say, or Kubespray's own kubeconfig beside the inventory.
-async fn server(args: &PostKubespray, inventory: &Inventory) -> Result<Server, CliError> {
-    let access = args.access.access();
-    match connect(&access).await {
-        Err(KubeError::Config(why)) if access == Access::default() => {
-            let beside = inventory.dir().map(|d| Path::new(d).join("artifacts/admin.conf")).filter(|p| p.exists());
-            let Some(path) = beside else {
-                return Err(CliError::Failed(format!(
-                    "{why}\nKubespray puts one beside the inventory (artifacts/admin.conf) with `kubeconfig_localhost: true`; a control plane host has it at /etc/kubernetes/admin.conf"
-                )));
-            };
-            eprintln!("Kubeconfig: {}", path.display());
-            Ok(connect(&Access { kubeconfig: Some(path), context: None }).await?)
-        }
-        other => Ok(other?),
+    let mut notices = vec![];
+    for node in &nodes {
+        let Some(tasks) = results.hosts.get(&node.host) else { continue };
+        let facts = tasks.get("facts").map(|t| crate::cli::onhosts::field(t, "ansible_facts"));
+        let mtu = facts.into_iter().flat_map(crate::cli::preflight::narrow_pods).map(|text| ("mtu", text));
+        let sysctl = sysctls::findings(&wanted, tasks).into_iter().map(|text| ("sysctl", text));
+        notices.extend(mtu.chain(sysctl).map(|(what, text)| (node.host.clone(), what, text)));
     }
+    let labels = labels(args, &inventory, &server).await?;
+    finish(args, &nodes, &todo, labels, &notices);
+    Ok(Exit(0))
 }
 
 /// Hosts with their nodes; a host that is no node is an error before anything is changed.
@@ -195,7 +199,7 @@ async fn change(args: &PostKubespray, inventory: &Inventory, server: &Server, ba
     steps.now(&format!("restarting the kubelet of {}", hosts.join(", ")));
     let extra = json!({"hook_hosts": hosts.join(","), "hook_sysctls": args.sysctl});
     let mut results = Results::default();
-    let ran = play_aside("hook", include_str!("hook_change.yml"), &extra, inventory, &args.hosts, false, &mut results);
+    let ran = play_aside("hook", include_str!("change.yml"), &extra, inventory, &args.hosts, false, &mut results);
     let mut trouble = match ran {
         Err(e) => Some(format!("{e:?}")),
         Ok(_) => results.failed.iter().next().map(|(host, why)| format!("{host}: {why}")),
@@ -248,7 +252,7 @@ async fn restore(args: &PostKubespray, inventory: &Inventory, server: &Server, b
     let paths: Map<String, Json> = changed.iter().map(|n| (n.host.clone(), json!(n.path))).collect();
     let extra = json!({"hook_hosts": hosts.join(","), "hook_content": content, "hook_path": paths});
     let mut results = Results::default();
-    let ran = play_aside("hook", include_str!("hook_restore.yml"), &extra, inventory, &args.hosts, false, &mut results);
+    let ran = play_aside("hook", include_str!("restore.yml"), &extra, inventory, &args.hosts, false, &mut results);
     if let Some((host, why)) = results.failed.iter().next() {
         return format!("its file could not be put back, or its kubelet not restarted; {host}: {why}");
     }
@@ -277,28 +281,42 @@ fn halt(args: &PostKubespray, todo: &[Node], done: &[String], batch: &[Node], wh
     ))
 }
 
-fn finish(args: &PostKubespray, nodes: &[Node], todo: &[Node], results: &Results) {
-    let mut notices = vec![];
-    for node in nodes {
-        let facts = results.hosts.get(&node.host).and_then(|t| t.get("facts")).map(|t| super::onhosts::field(t, "ansible_facts"));
-        notices.extend(facts.into_iter().flat_map(super::preflight::narrow_pods).map(|text| (node.host.clone(), text)));
+/// The labels of the specs given; how many changed, or would.
+async fn labels(args: &PostKubespray, inventory: &Inventory, server: &Server) -> Result<usize, CliError> {
+    if args.cluster.is_empty() {
+        return Ok(0);
     }
+    let opened = crate::cluster::open(&args.cluster, Some(inventory), Some(&labelled(server).await?))?;
+    let mut changed = 0;
+    for resolved in &opened.clusters {
+        let how = label::How { check: args.check, json: args.json, ..label::How::default() };
+        changed += label::put(server, resolved, how).await?;
+    }
+    Ok(changed)
+}
+
+fn finish(args: &PostKubespray, nodes: &[Node], todo: &[Node], labels: usize, notices: &[(String, &str, String)]) {
     let setting = format!("kubelet_config_extra_args:\n  allowedUnsafeSysctls: {}", json!(args.sysctl));
     if args.json {
-        for (host, text) in &notices {
-            println!("{}", json!({"event": "finding", "host": host, "what": "mtu", "text": text}));
+        for (host, what, text) in notices {
+            println!("{}", json!({"event": "finding", "host": host, "what": what, "text": text}));
         }
-        println!("{}", json!({"event": "hook", "nodes": nodes.len(), "changed": todo.len(), "check": args.check, "kubespray": setting}));
+        let counts = json!({"event": "hook", "nodes": nodes.len(), "changed": todo.len(), "labels": labels, "check": args.check, "kubespray": setting});
+        println!("{counts}");
         return;
     }
     let paint = Paint { on: colour_wanted() };
-    for (host, text) in &notices {
-        println!("{} {host}: {text}", paint.text(Tone::Doubt, "notice"));
+    let texts: Vec<_> = notices.iter().map(|(host, _, text)| (host.clone(), text.clone())).collect();
+    for (hosts, text) in sysctls::together(&texts) {
+        println!("{} {hosts}: {text}", paint.text(Tone::Doubt, "notice"));
+    }
+    if notices.iter().any(|(_, what, _)| *what == "sysctl") {
+        println!("Kernel parameters are set by: fettle apply playbooks/host_tuning.yml -i {}", args.inventory.join(" -i "));
     }
     match (todo.len(), args.check) {
         (0, _) => println!(
             "{}: all {} kubelets allow {} already.",
-            paint.text(Tone::Good, "Nothing to change"),
+            paint.text(Tone::Good, if labels == 0 { "Nothing to change" } else { "Kubelets" }),
             nodes.len(),
             args.sysctl.join(", ")
         ),
