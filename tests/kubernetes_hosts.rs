@@ -185,6 +185,16 @@ fn the_hook_allows_sysctls_one_kubelet_after_another_and_puts_back_what_breaks()
     assert!(text.contains("node01: its kubelet does not run with its file yet; restart its kubelet"), "{text}");
     assert_eq!((world.config("node01"), world.restarts("node01") != restarts[0]), (file, true));
 
+    // What is not well before anything was changed stays as it is, and is named.
+    let file = world.config("node02");
+    world.lab.sh("node02", "sed -i '/allowedUnsafe/,+1d' /etc/kubernetes/kubelet-config.yaml; kill $(cat /var/kubelet/pid)");
+    let text = said(&world.hook(&[]));
+    assert!(text.contains("1 of 2 kubelets are not well, and nothing was changed; node02: the kubelet does not answer"), "{text}");
+    world.lab.sh("node02", "systemctl restart kubelet");
+    let text = said(&world.hook(&[]));
+    assert!(text.contains("1 of 2 kubelets were changed and restarted"), "{text}");
+    assert_eq!(world.config("node02"), file);
+
     let text = said(&world.hook(&["--context", "other"]));
     assert!(text.contains("has no context `other`"), "{text}");
 

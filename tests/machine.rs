@@ -5,6 +5,7 @@ mod support;
 
 use serde_json::Value as Json;
 use std::process::Output;
+use support::control_plane::{Address, ControlPlane};
 use support::machine::{Bus, Disk, Machine};
 
 const SITE: &str = "playbooks/site.yml";
@@ -49,7 +50,8 @@ fn nothing_to_do(machine: &Machine, arguments: &[&str]) {
 }
 
 /// A kubelet as Kubespray leaves it, as far as its configuration and its unit go: a unit that splits variables of an
-/// environment file, arguments over several lines, a configuration with capital booleans and odd spaces. The program only waits.
+/// environment file, arguments over several lines, a configuration with capital booleans and odd spaces. The program answers over TLS
+/// as a kubelet does, and ends if it shall not survive the setting.
 const KUBELET: &str = r#"set -e
 mkdir -p /etc/kubernetes
 cat >/etc/kubernetes/kubelet.env <<'END'
@@ -88,9 +90,20 @@ cat >/usr/local/bin/kubelet <<'END'
 #!/bin/sh
 echo "$@" >/run/kubelet.arguments
 grep -A9 allowedUnsafeSysctls /etc/kubernetes/kubelet-config.yaml >/run/kubelet.allowed
-exec sleep infinity
+cd /var/kubelet
+list=
+if [ -s /run/kubelet.allowed ]; then
+    [ ! -e breaks ] || { echo "unknown sysctl: net.*" >&2; exit 1; }
+    list='"net.*"'
+fi
+printf 'HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nok' >healthz
+printf 'HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n{"kubeletconfig":{"allowedUnsafeSysctls":[%s]}}' "$list" >configz
+exec openssl s_server -accept 10250 -cert cert -key key -HTTP -quiet
 END
 chmod 755 /usr/local/bin/kubelet
+mkdir -p /var/kubelet
+cd /var/kubelet
+openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=kubelet -days 2 -keyout key -out cert 2>/dev/null
 cat >/etc/systemd/system/kubelet.service <<'END'
 [Unit]
 Description=Stands in for a kubelet
@@ -229,12 +242,44 @@ systemctl daemon-reload
 #[test]
 fn units_do_as_they_are_told_and_disks_in_use_are_refused() {
     let disks = ["SWAP0001", "LVM00001", "MD000001", "MD000002", "SWAP0002", "BLANK001"].map(|serial| Disk { bus: Bus::Virtio, serial });
-    let Some(machine) = Machine::start(&disks) else { return };
+    let Some(mut machine) = Machine::start(&disks) else { return };
     machine.inventory(&[]);
     units(&machine);
     units_that_fail(&machine);
     a_new_unit(&machine);
     disks_in_use(&machine);
+    a_kubelet_that_does_not_come_back(&mut machine);
+}
+
+/// The hook after Kubespray, where systemd starts the kubelet: put back byte for byte when it fails, kept when it does not.
+fn a_kubelet_that_does_not_come_back(machine: &mut Machine) {
+    machine.sh(KUBELET);
+    // 198.19.0.0/16 is the half of the addresses for tests (RFC 2544) that control planes don't use for pods.
+    let id = std::process::id();
+    let address = Address::new(format!("198.19.{}.{}", (id >> 8) & 255, id & 255));
+    machine.forward(&address.0, 10250);
+    let Some(plane) = ControlPlane::start(&[&format!("machine={}", address.0)]) else { return };
+    let groups = machine.file("kubespray.ini", "[kube_control_plane]\nmachine\n[kube_node]\nmachine\n");
+    let hook = |more: &[&str]| {
+        let options = ["hook", "post-kubespray", "--kubeconfig", plane.admin.to_str().unwrap(), "-i", groups.to_str().unwrap()];
+        let output = machine.fettle(&[&options, more].concat());
+        (output.status.code(), text(&output))
+    };
+    let same = || machine.sh("diff -r /root/kubernetes.before /etc/kubernetes && systemctl is-active kubelet");
+    machine.sh("touch /var/kubelet/breaks");
+    let (code, said) = hook(&["--timeout", "60s"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("unknown sysctl: net.*"), "the kubelet's own words: {said}");
+    assert!(said.contains("the files of machine are as they were, and the kubelets run again"), "{said}");
+    assert_eq!(same(), "active");
+    machine.sh("rm /var/kubelet/breaks");
+    let (code, said) = hook(&[]);
+    assert!(code == Some(0) && said.contains("1 of 1 kubelets were changed and restarted; all nodes are Ready."), "{said}");
+    kubelet(machine);
+    let started = machine.sh("systemctl show -P ExecMainStartTimestampMonotonic kubelet");
+    let (code, said) = hook(&[]);
+    assert!(code == Some(0) && said.contains("Nothing to change: all 1 kubelets allow net.* already."), "{said}");
+    assert_eq!(machine.sh("systemctl show -P ExecMainStartTimestampMonotonic kubelet"), started);
 }
 
 /// A playbook of these tasks, as a file.

@@ -129,6 +129,22 @@ impl Drop for ControlPlane {
     }
 }
 
+/// An address of this machine for as long as the value lives.
+pub struct Address(pub String);
+
+impl Address {
+    pub fn new(address: String) -> Self {
+        ip(&["address", "add", &format!("{address}/32"), "dev", "lo"]);
+        Self(address)
+    }
+}
+
+impl Drop for Address {
+    fn drop(&mut self) {
+        ip(&["address", "del", &format!("{}/32", self.0), "dev", "lo"]);
+    }
+}
+
 fn ip(arguments: &[&str]) {
     let done = Command::new("ip").args(arguments).status().unwrap();
     assert!(done.success() || thread::panicking(), "ip {arguments:?}");

@@ -176,6 +176,22 @@ impl Machine {
 
     /// The port here that leads to its SSH server; QEMU has chosen a free one.
     fn forwarded_port(&mut self) -> u16 {
+        let table = self.tell("info usernet");
+        // `TCP[HOST_FORWARD]  15       127.0.0.1 42349       10.0.2.15    22     0     0`
+        let port = table.lines().find(|l| l.contains("HOST_FORWARD")).and_then(|l| l.split_whitespace().nth(3)?.parse().ok());
+        port.unwrap_or_else(|| panic!("QEMU forwards no port: {table}"))
+    }
+
+    /// Leads what comes to this port of `address`, one of this machine, to the same port inside.
+    pub fn forward(&mut self, address: &str, port: u16) {
+        let said = self.tell(&format!("hostfwd_add first tcp:{address}:{port}-:{port}"));
+        assert_eq!(said, "", "hostfwd_add");
+        // What comes from another address than the loopback one keeps it, and is answered there.
+        self.sh(&format!("ip route replace {address}/32 via 10.0.2.2"));
+    }
+
+    /// Has QEMU carry out a command of its monitor; what it says.
+    fn tell(&mut self, line: &str) -> String {
         let path = self.folder().join("control");
         let begin = Instant::now();
         let socket = loop {
@@ -199,11 +215,8 @@ impl Machine {
             }
         };
         ask(json!({"execute": "qmp_capabilities"}));
-        let table = ask(json!({"execute": "human-monitor-command", "arguments": {"command-line": "info usernet"}}));
-        let table = table.as_str().unwrap_or_default();
-        // `TCP[HOST_FORWARD]  15       127.0.0.1 42349       10.0.2.15    22     0     0`
-        let port = table.lines().find(|l| l.contains("HOST_FORWARD")).and_then(|l| l.split_whitespace().nth(3)?.parse().ok());
-        port.unwrap_or_else(|| panic!("QEMU forwards no port: {table}"))
+        let said = ask(json!({"execute": "human-monitor-command", "arguments": {"command-line": line}}));
+        said.as_str().unwrap_or_default().to_owned()
     }
 
     /// What QEMU itself complained about.

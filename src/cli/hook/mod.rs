@@ -117,12 +117,15 @@ async fn post_kubespray(args: &PostKubespray) -> Result<Exit, CliError> {
             hosts.len()
         )));
     }
-    let mut nodes = vec![];
+    let (mut nodes, mut unwell) = (vec![], vec![]);
     for (host, node) in &names {
         let task = |name: &str| results.hosts.get(host).and_then(|t| t.get(name));
         let found = task("kubelet").ok_or_else(|| CliError::Failed(format!("{host}: its kubelet was not looked at")))?;
         let before = task("before").filter(|t| t.status != Status::Failed).and_then(|t| crate::cli::onhosts::field(t, "content").as_str());
         let now = look(&server, node).await?;
+        if let Some(wrong) = &now.wrong {
+            unwell.push(format!("{host}: {wrong}"));
+        }
         let runs = args.sysctl.iter().all(|s| allows(&now.allowed, s));
         nodes.push(Node {
             host: host.clone(),
@@ -130,8 +133,15 @@ async fn post_kubespray(args: &PostKubespray) -> Result<Exit, CliError> {
             path: crate::cli::onhosts::field(found, "path").as_str().unwrap_or_default().to_owned(),
             before: before.map(str::to_owned),
             changes: found.status == Status::Changed,
-            stale: found.status != Status::Changed && !runs && now.wrong.is_none(),
+            stale: found.status != Status::Changed && !runs,
         });
+    }
+    if let Some(first) = unwell.first() {
+        return Err(CliError::Failed(format!(
+            "{} of {} kubelets are not well, and nothing was changed; {first}\nput that right first, or leave them out with --limit: a kubelet that is restarted has to show that it came back",
+            unwell.len(),
+            nodes.len()
+        )));
     }
     let todo: Vec<Node> = nodes.iter().filter(|n| n.changes || n.stale).cloned().collect();
     for node in &todo {
