@@ -268,7 +268,7 @@ fn labels_and_taints_are_tasks_too() {
 ";
     let output = world.play("plan", play);
     let text = said(&output);
-    assert!(output.status.success() && text.contains("node node01: label example.com/rack=node01-rack"), "{text}");
+    assert!(output.status.success() && text.contains("~ node node01: label example.com/rack=node01-rack"), "{text}");
     assert!(world.node("node01")["metadata"]["labels"].get("example.com/rack").is_none());
     let text = support::succeeded("apply", &world.play("apply", play));
     assert!(text.contains("node node02: add taint example.com/ais=only:NoSchedule"), "{text}");

@@ -91,8 +91,8 @@ async fn node(server: &Server, name: &str) -> Result<Json, String> {
     server.get(kind, None, name).await.map_err(text)?.ok_or_else(|| format!("the cluster at {} has no node {name}", server.url))
 }
 
-fn change(summary: String, check: bool) -> ChangeReport {
-    ChangeReport { summary, destroys: None, diff: None, done: !check }
+fn change(summary: String) -> ChangeReport {
+    ChangeReport { summary, destroys: None, diff: None, done: true }
 }
 
 async fn label(request: &Request) -> Result<ModuleDone, String> {
@@ -120,7 +120,7 @@ async fn label(request: &Request) -> Result<ModuleDone, String> {
             (None, Some(after)) => format!("node {name}: label {}={after}", c.key),
             (Some(before), Some(after)) => format!("node {name}: label {}: {before} → {after}", c.key),
         };
-        change(summary, request.check)
+        change(summary)
     });
     Ok(ModuleDone { changes: changes.collect(), result: Map::from_iter([("node".to_owned(), json!(name))]), warnings: vec![] })
 }
@@ -147,7 +147,7 @@ async fn taint(request: &Request) -> Result<ModuleDone, String> {
     let mut changes = vec![];
     if let Some(planned) = &planned {
         set_taints(&server, &name, planned, request.check).await.map_err(text)?;
-        changes.extend(planned.lines.iter().map(|line| change(format!("node {name}: {line}"), request.check)));
+        changes.extend(planned.lines.iter().map(|line| change(format!("node {name}: {line}"))));
     }
     Ok(ModuleDone { changes, result: Map::from_iter([("node".to_owned(), json!(name))]), warnings: vec![] })
 }
@@ -184,15 +184,15 @@ async fn aisnode(request: &Request) -> Result<ModuleDone, String> {
     }
     let mut changes = vec![];
     for c in &plan.labels.changes {
-        changes.push(change(format!("node {}: label {}={}", c.node, c.key, c.after.as_deref().unwrap_or_default()), request.check));
+        changes.push(change(format!("node {}: label {}={}", c.node, c.key, c.after.as_deref().unwrap_or_default())));
     }
     for o in plan.objects.iter().filter(|o| o.outcome != Outcome::Unchanged) {
-        let mut report = change(format!("{}: {}", o.title, word(o.outcome)), request.check);
+        let mut report = change(format!("{}: {}", o.title, word(o.outcome)));
         report.diff = o.diff.clone().filter(|_| request.diff);
         changes.push(report);
     }
-    changes.extend(plan.leaving.iter().map(|pod| change(format!("{pod}: leaves the cluster"), request.check)));
-    changes.extend(plan.restarts.iter().map(|pod| change(format!("{pod}: restarted"), request.check)));
+    changes.extend(plan.leaving.iter().map(|pod| change(format!("{pod}: leaves the cluster"))));
+    changes.extend(plan.restarts.iter().map(|pod| change(format!("{pod}: restarted"))));
     if !request.check {
         deploy(&server, &deployment, &plan, options, &mut Quiet).await.map_err(text)?;
     }

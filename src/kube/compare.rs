@@ -32,7 +32,7 @@ pub fn difference(title: &str, before: Option<&Json>, after: &Json) -> Option<Di
             hide(&mut json);
         }
         sort(&mut json);
-        crate::yaml::to_text(&json, true)
+        crate::cluster::document(&json)
     };
     Some(Diff {
         before_header: if before.is_some() { title.to_owned() } else { "nothing".into() },

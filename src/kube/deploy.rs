@@ -205,8 +205,15 @@ async fn push_config(server: &Server, info: &Info, plan: &Plan, progress: &mut d
     if !pods.iter().any(|p| p.role == Role::Proxy && p.ready) {
         return Ok(());
     }
-    let map = members::map(server, info, &pods).await?;
-    members::set_config(server, info, &map, &pods, &info.config).await?;
+    let told = async {
+        let map = members::map(server, info, &pods).await?;
+        members::set_config(server, info, &map, &pods, &info.config).await
+    };
+    told.await.map_err(|e| {
+        KubeError::Other(format!(
+            "the running cluster could not be told its new settings (`config`), and no object was changed: {e}\nrun the same again when its proxies answer; `fettle status` says how they are"
+        ))
+    })?;
     progress.line("configuration: the running cluster has the new settings");
     Ok(())
 }
@@ -247,7 +254,7 @@ async fn surplus(server: &Server, deployment: &Deployment) -> Result<Vec<Json>, 
 
 fn removed(object: &Json) -> Applied {
     let title = Object { json: object.clone() }.title();
-    let before = crate::yaml::to_text(&super::compare::essence(object), true);
+    let before = crate::cluster::document(&super::compare::essence(object));
     let diff = Diff { before_header: title.clone(), after_header: "nothing".into(), before, after: String::new() };
     Applied { title, outcome: Outcome::Deleted, diff: Some(diff), unchecked: false }
 }
