@@ -107,7 +107,11 @@ fn look(host: &str, wanted: &Wanted, tasks: &BTreeMap<String, TaskReport>, findi
     let mut devices: BTreeMap<String, String> = BTreeMap::new();
     for (path, label) in &wanted.mountpaths {
         let Some(mount) = mounts.iter().find(|m| m["mount"] == path.as_str()) else {
-            find("mountpath", true, format!("{path} is not mounted (make it with playbooks/data_filesystems.yml)"));
+            find(
+                "mountpath",
+                true,
+                format!("no filesystem of a disk is mounted on {path} (playbooks/data_filesystems.yml makes and mounts it)"),
+            );
             continue;
         };
         let text = |key: &str| mount[key].as_str().unwrap_or_default();
