@@ -7,6 +7,10 @@ mod support;
 use support::Lab;
 use support::runs::{events, text};
 
+/// As after a boot that gave two disks each other's names.
+const SWAP_NAMES: &str = "mv /dev/$1 /dev/other && mv /dev/$2 /dev/$1 && mv /dev/other /dev/$2
+    cd /sys/devices/virtual/block && mkdir other && mount --move $1 other && mount --move $2 $1 && mount --move other $2 && rmdir other";
+
 /// The swap device: so far down the alphabet that no other test has a disk of that name. The kernel has one list of
 /// swap devices for all hosts of the lab, by name.
 const SWAP: &str = "sdk";
@@ -77,4 +81,53 @@ fn disks_in_use_or_not_blank_are_refused_with_their_reason() {
     assert_eq!(run("apply", SWAP, "").lines().count(), 2, "out of use, but not blank");
     assert_eq!(sums(), before, "not a byte is changed, the blank one's neither");
     assert_eq!(lab.sh("node01", "cat /etc/fstab; findmnt -rn -t xfs,ext4 -o TARGET || true"), "");
+}
+
+#[test]
+fn disks_that_a_boot_gave_other_names_keep_their_mount_points() {
+    let Some(lab) = Lab::new(1, 3) else { return };
+    let swap_names = |a: &str, b: &str| lab.sh("node01", &format!("set -e -- {a} {b}; {SWAP_NAMES}"));
+    let run = |verb: &str, extra: serde_json::Value| {
+        let output = lab.fettle(&[verb, "playbooks/data_filesystems.yml", "--json", "-e", &extra.to_string()]);
+        let told = events(&output).into_iter().find(|e| e["event"] == "result" && e["report"]["name"] == "Data filesystems");
+        told.unwrap_or_else(|| panic!("{}", text(&output)))["report"].take()
+    };
+    let two = || serde_json::json!({"ais_devices": ["sda", "sdb"], "ais_wipe": ["sda", "sdb"]});
+    assert_eq!(run("apply", two())["status"], "changed");
+    lab.sh("node01", "echo first >/ais/sda/who; echo second >/ais/sdb/who");
+    let fstab = lab.sh("node01", "cat /etc/fstab");
+    let all = "findmnt -rn -t xfs -o TARGET,SOURCE; cat /ais/sda/who /ais/sdb/who";
+
+    lab.sh("node01", "umount /ais/sda /ais/sdb");
+    swap_names("sda", "sdb");
+    // Not mounted yet: each goes where it was. Mounted, also under the names they had before: nothing to do.
+    let first = run("apply", two());
+    let changes: Vec<_> = first["changes"].as_array().unwrap().iter().map(|c| c["summary"].as_str().unwrap()).collect();
+    assert_eq!(changes[..2], ["mount /dev/sda on /ais/sdb", "mount /dev/sdb on /ais/sda"], "{first:#}");
+    assert!(!changes.iter().any(|c| c.contains("format") || c.contains("fstab")), "{changes:?}");
+    assert_eq!(lab.sh("node01", all), "/ais/sdb /dev/sda\n/ais/sda /dev/sdb\nfirst\nsecond");
+    for live in [false, true] {
+        if live {
+            swap_names("sda", "sdb");
+        }
+        for verb in ["plan", "apply"] {
+            let again = run(verb, two());
+            assert_eq!((&again["status"], &again["changes"]), (&serde_json::json!("ok"), &serde_json::json!([])), "{again:#}");
+            assert_eq!(again["warnings"].as_array().map_or(0, Vec::len), if live { 0 } else { 2 }, "{again:#}");
+        }
+    }
+    // A blank disk with the first one's name does not take its place.
+    lab.sh("node01", "umount /ais/sda /ais/sdb");
+    swap_names("sda", "sdc");
+    lab.sh("node01", "mount -a");
+    let refused = run("apply", two());
+    assert_eq!(refused["status"], "failed");
+    let why = refused["message"].as_str().unwrap();
+    assert!(why.contains("/dev/sda (320 MiB): /ais/sda belongs to /dev/sdc (320 MiB) (/etc/fstab, line 1)."), "{why}");
+    // Asked for another place, it gets it, and a UUID of its own.
+    let other = serde_json::json!({"ais_devices": ["sda"], "ais_mount_prefix": "/more"});
+    let made = run("apply", other);
+    assert_eq!(made["status"], "changed", "{made:#}");
+    assert_eq!(lab.sh("node01", "cat /etc/fstab | head -n2; cat /ais/sda/who /ais/sdb/who"), format!("{fstab}\nfirst\nsecond"));
+    assert_eq!(lab.sh("node01", "cut -f1 /etc/fstab | sort -u | wc -l; ls -A /more/sda"), "3");
 }

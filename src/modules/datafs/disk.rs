@@ -1,6 +1,7 @@
 //! What is to be done with one disk.
 
 use super::Steps;
+use super::place::free_uuid;
 use crate::host::block::{self, Disk};
 use crate::host::change::{MakeFilesystem, MountChange};
 use crate::host::fstab::{Entry, Fstab};
@@ -65,14 +66,21 @@ fn no<T>(why: impl Into<String>) -> Result<T, Refused> {
 }
 
 /// The UUID our filesystem on this disk of this host has: version 8 (RFC 9562, "custom"), from what identifies both.
-pub fn uuid(machine_id: &str, disk: &Disk) -> String {
+/// `count` tells several such disks apart that identify themselves alike.
+pub fn uuid(machine_id: &str, disk: &Disk, count: usize) -> String {
     let who = disk.wwn.as_deref().or(disk.serial.as_deref()).unwrap_or(&disk.name);
-    let digest = Sha256::digest(format!("fettle datafs\n{machine_id}\n{who}\n{}", disk.size));
+    let more = if count > 0 { format!("\n{count}") } else { String::new() };
+    let digest = Sha256::digest(format!("fettle datafs\n{machine_id}\n{who}\n{}{more}", disk.size));
     let mut bytes = [0u8; 16];
     bytes.copy_from_slice(&digest[..16]);
     bytes[6] = (bytes[6] & 0x0f) | 0x80;
     bytes[8] = (bytes[8] & 0x3f) | 0x80;
     uuid::Uuid::from_bytes(bytes).to_string()
+}
+
+/// Whether a mount is of this disk. XFS shows the disk's own numbers; the source is the name it had when it was mounted.
+fn is_of(mount: &Mount, disk: &Disk) -> bool {
+    mount.device == disk.device || (mount.fstype != "xfs" && mount.source == disk.path.to_string_lossy())
 }
 
 /// The topmost mount on `target`.
@@ -95,10 +103,10 @@ pub(super) fn mounted(
         Err(e) => return no(e),
     };
     let found = view.probe(&disk.path)?.signatures;
-    let ours = uuid(&settings.machine_id, disk);
+    let ours = free_uuid(&settings.machine_id, disk, target, fstab);
     let here = mount_at(view, target)?;
     if let Some(mount) = &here {
-        if mount.device != disk.device && mount.source != disk.path.to_string_lossy() {
+        if !is_of(mount, disk) {
             return no(format!("{} is mounted on {} already", mount.source, target.display()));
         }
         let Some(held) = found.iter().find(|s| s.kind == "xfs").and_then(|s| s.uuid.clone()) else {
@@ -211,7 +219,7 @@ pub(super) fn unmounted(
     steps: &mut Steps,
 ) -> Result<String, Refused> {
     if let Some(mount) = mount_at(view, target)? {
-        if mount.device != disk.device && mount.source != disk.path.to_string_lossy() {
+        if !is_of(&mount, disk) {
             return no(format!("{} holds {}, not this disk", target.display(), mount.source));
         }
         steps.unmount.push(target.to_owned());

@@ -1,6 +1,7 @@
 //! `datafs`: XFS on the named disks, mounted, in fstab by UUID.
 
 mod disk;
+mod place;
 
 use super::{Arg, Args, Context, FreeForm, Kind, Module, Plan, PlanError};
 use crate::host::block::{self, Disk};
@@ -22,7 +23,8 @@ pub const MODULE: Module = Module {
           refused, all of a host together, before anything is changed. A disk that holds something is formatted only if `wipe` \
           names it; a foreign XFS is mounted as it is only with `adopt`. Filesystems are mounted by UUID. The UUID is derived from \
           the host's machine id and the disk's serial number or WWN, so that a dry run can show it, and a filesystem that an \
-          interrupted run has made is known as ours by the next one.",
+          interrupted run has made is known as ours by the next one. What is prepared keeps the mount point it has in /etc/fstab, though \
+          its disk may have another kernel name since the last boot.",
     args: &[
         Arg::new("devices", Kind::StrList, "disks: kernel names, paths (`/dev/disk/by-id/…` too), serial numbers or WWNs"),
         Arg::new("filesystems", Kind::List, "instead of `devices`: mappings of `device`, `path` and perhaps `label`"),
@@ -70,12 +72,20 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
     let text = view.read_text_opt(Path::new(FSTAB))?.unwrap_or_default();
     let mut fstab = Fstab::parse(&text);
     let mut refused = vec![];
+    let mut steps = Steps::default();
     let mut chosen: Vec<(&Disk, PathBuf, Option<String>)> = vec![];
     for wish in &wanted {
         match block::find(view, &disks, &wish.device) {
             Err(e) => refused.push(e),
             Ok(disk) => {
-                let target = wish.path.clone().unwrap_or_else(|| wish.prefix.join(&disk.name));
+                let target = match place::place(view, &disks, disk, wish, &fstab, &mut steps.warnings) {
+                    Ok(target) => target,
+                    Err(disk::Refused::No(why)) => {
+                        refused.extend(why.into_iter().map(|w| format!("{}: {w}", disk.identity())));
+                        continue;
+                    }
+                    Err(disk::Refused::Plan(e)) => return Err(e),
+                };
                 if chosen.iter().any(|(d, ..)| d.name == disk.name) {
                     refused.push(format!("{} is named twice (`{}`)", disk.name, wish.device));
                 } else if chosen.iter().any(|(_, t, _)| *t == target) {
@@ -91,7 +101,6 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
             refused.push(format!("wipe: {e}"));
         }
     }
-    let mut steps = Steps::default();
     let mut results = vec![];
     for (disk, target, label) in &chosen {
         let outcome = match state {

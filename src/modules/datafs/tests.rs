@@ -17,11 +17,14 @@ impl Files for NoFiles {
 }
 
 fn host() -> Overlay<'static> {
+    host_with(["SER-sda", "SER-sdb", "SER-sdc"])
+}
+
+/// A host with these serial numbers as sda, sdb and sdc; an empty one is none.
+fn host_with(serials: [&str; 3]) -> Overlay<'static> {
     let mut o = Overlay::new(&Blank);
-    for (name, minor) in [("sda", 0u32), ("sdb", 16), ("sdc", 32)] {
-        for (file, text) in
-            [("size", "2097152".to_owned()), ("dev", format!("8:{minor}")), ("ro", "0".into()), ("serial", format!("SER-{name}"))]
-        {
+    for ((name, minor), serial) in [("sda", 0u32), ("sdb", 16), ("sdc", 32)].into_iter().zip(serials) {
+        for (file, text) in [("size", "2097152".to_owned()), ("dev", format!("8:{minor}")), ("ro", "0".into()), ("serial", serial.into())] {
             o.set_file(format!("/sys/block/{name}/{file}"), text, 0o444, 0, 0);
         }
         let node = Stat {
@@ -198,4 +201,122 @@ fn taking_away_leaves_the_data() {
     assert_eq!(kinds(&run(&o, json!({"devices": ["sda"], "state": "absent"})).unwrap()), Vec::<&str>::new());
     let back = run(&o, json!({"devices": ["sda"]})).unwrap();
     assert!(!kinds(&back).contains(&"format"));
+}
+
+/// The host after a boot that gave its disks other names: `names` are the old ones of what is now sda, sdb and sdc.
+/// What fstab says is mounted, or not.
+fn rebooted<'a>(before: &Overlay<'_>, serials: [&str; 3], names: [&str; 3], mounted: bool) -> Overlay<'a> {
+    let mut o = host_with(serials);
+    o.set_file("/etc/fstab", before.read_text(Path::new("/etc/fstab")).unwrap(), 0o644, 0, 0);
+    for (now, old) in ["sda", "sdb", "sdc"].into_iter().zip(names) {
+        o.set_probe(format!("/dev/{now}"), before.probe(Path::new(&format!("/dev/{old}"))).unwrap());
+        for mount in before.mounts().unwrap().into_iter().filter(|m| mounted && m.source == format!("/dev/{old}")) {
+            let device = o.stat(Path::new(&format!("/dev/{now}")), true).unwrap().unwrap().rdev;
+            o.add_mount(Mount { device, source: format!("/dev/{now}"), ..mount });
+        }
+    }
+    for target in ["/ais/sda", "/ais/sdb"] {
+        let root = before.stat(Path::new(target), true).unwrap().unwrap();
+        o.set_stat("/ais", Stat { mode: 0o755, ..root.clone() });
+        o.set_stat(target, root);
+    }
+    o
+}
+
+fn prepared(serials: [&str; 3]) -> Overlay<'static> {
+    let mut o = host_with(serials);
+    let plan = run(&o, json!({"devices": ["sda", "sdb"]})).unwrap();
+    assert_eq!(apply::predict_all(&plan.changes, &mut o, apply::Options::default()).error(), None);
+    o
+}
+
+#[test]
+fn what_is_prepared_keeps_its_mount_point_though_its_disk_has_another_name() {
+    for (serials, later) in [(["S1", "S2", "S3"], ["S2", "S1", "S3"]), (["", "", ""], ["", "", ""])] {
+        let before = prepared(serials);
+        for (mounted, changes) in [(true, vec![]), (false, vec!["mount", "mount", "attributes", "attributes"])] {
+            let o = rebooted(&before, later, ["sdb", "sda", "sdc"], mounted);
+            let plan = run(&o, json!({"devices": ["sda", "sdb"], "wipe": ["sda", "sdb"]})).unwrap();
+            assert_eq!(kinds(&plan), changes);
+            let places: Vec<_> = plan.result["filesystems"].as_array().unwrap().iter().map(|f| (&f["device"], &f["path"])).collect();
+            assert_eq!(places, [(&json!("/dev/sda"), &json!("/ais/sdb")), (&json!("/dev/sdb"), &json!("/ais/sda"))]);
+            assert_eq!(plan.warnings.len(), 2);
+            let start = format!(
+                "/dev/sda (1 GiB{}) is not mounted on /ais/sda: /etc/fstab (line 4) mounts it on /ais/sdb, so it keeps that.",
+                if later[0].is_empty() { "" } else { ", serial S2" }
+            );
+            assert!(plan.warnings[0].starts_with(&start), "{start}: {:?}", plan.warnings);
+        }
+    }
+    let o = rebooted(&prepared(["S1", "S2", "S3"]), ["S2", "S1", "S3"], ["sdb", "sda", "sdc"], true);
+    let plan = run(&o, json!({"devices": ["S1", "S2"]})).unwrap();
+    assert_eq!((kinds(&plan), plan.warnings), (vec![], vec![]), "a serial number means what it says");
+    let away = run(&o, json!({"devices": ["sda"], "state": "absent"})).unwrap();
+    match &away.changes[0] {
+        Change::Unmount(u) => assert_eq!(u.target, Path::new("/ais/sdb")),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_mount_point_of_another_disk_is_not_taken() {
+    for mounted in [true, false] {
+        // What was sda is sdc now; the blank one is sda.
+        let o = rebooted(&prepared(["S1", "S2", "S3"]), ["S3", "S2", "S1"], ["sdc", "sdb", "sda"], mounted);
+        for wish in [json!({"devices": ["sda"]}), json!({"devices": ["sda"], "state": "absent"})] {
+            assert_eq!(
+                refused(&o, wish),
+                "nothing is done on this host:\n/dev/sda (1 GiB, serial S3): /ais/sda belongs to /dev/sdc (1 GiB, serial S1) (/etc/fstab, line 3). \
+                 Kernel names change from boot to boot: to give this disk another place, name it in `filesystems` with its `path`"
+            );
+        }
+        assert_eq!(
+            refused(&o, json!({"filesystems": [{"device": "sdc", "path": "/ais/sdc"}]})),
+            "nothing is done on this host:\n/dev/sdc (1 GiB, serial S1): /etc/fstab (line 3) mounts it on /ais/sda, and /ais/sdc is asked for: ask for that, \
+             or name it by serial number or WWN if another disk is meant; to move it, unmount it and take line 3 out first"
+        );
+        assert!(
+            refused(&o, json!({"devices": ["sdb"], "path_prefix": "/data"})).contains("mounts it on /ais/sdb, and /data/sdb is asked for")
+        );
+        let plan = run(&o, json!({"filesystems": [{"device": "sda", "path": "/ais/new"}]})).unwrap();
+        assert_eq!(kinds(&plan), ["format", "mkdir", "write", "mount", "attributes"]);
+    }
+    // A disk that is gone for good leaves its place to the one that replaces it.
+    let mut o = rebooted(&prepared(["S1", "S2", "S3"]), ["S3", "S2", "S1"], ["sdc", "sdb", "sda"], false);
+    o.set_probe("/dev/sdc", Probe { signatures: vec![], zeroed: true });
+    assert_eq!(kinds(&run(&o, json!({"devices": ["sda"]})).unwrap()), ["format", "write", "mount", "attributes"]);
+}
+
+#[test]
+fn what_fstab_uses_otherwise_is_refused_even_where_it_may_be_wiped() {
+    let mut o = host();
+    let swap = Signature { kind: "swap".into(), partition_table: false, uuid: Some("AAAA-1".into()), label: None };
+    let old = Signature { kind: "ext4".into(), partition_table: false, uuid: None, label: Some("old".into()) };
+    o.set_probe("/dev/sda", Probe { signatures: vec![swap], zeroed: false });
+    o.set_probe("/dev/sdb", Probe { signatures: vec![old], zeroed: false });
+    o.set_file(
+        "/etc/fstab",
+        "UUID=aaaa-1 none swap sw 0 0\nLABEL=old /old ext4 noauto 0 0\n/dev/sdc /scratch xfs noauto 0 0\n",
+        0o644,
+        0,
+        0,
+    );
+    let message = refused(&o, json!({"devices": ["sda", "sdb", "sdc"], "wipe": ["sda", "sdb", "sdc"]}));
+    for part in [
+        "(line 1) uses it as swap, and /ais/sda",
+        "(line 2) mounts it on /old, and /ais/sdb",
+        "(line 3) mounts it on /scratch, and /ais/sdc",
+    ] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+}
+
+#[test]
+fn disks_without_a_serial_number_never_share_a_uuid() {
+    let o = rebooted(&prepared(["", "", ""]), ["", "", ""], ["sdc", "sdb", "sda"], true);
+    let plan = run(&o, json!({"filesystems": [{"device": "sda", "path": "/ais/new"}]})).unwrap();
+    match &plan.changes[0] {
+        Change::MakeFilesystem(m) => assert!(!o.read_text(Path::new("/etc/fstab")).unwrap().contains(&m.uuid)),
+        other => panic!("{other:?}"),
+    }
 }

@@ -1,0 +1,101 @@
+//! Where a disk's filesystem belongs. Kernel names are given anew at each boot; what has been prepared keeps its mount point,
+//! which `/etc/fstab` tells by UUID, whatever its disk is called now.
+
+use super::disk::{Refused, Wanted};
+use crate::host::block::Disk;
+use crate::host::fstab::{Entry, Fstab};
+use crate::host::{FileKind, Probe, View};
+use std::path::{Path, PathBuf};
+
+/// The mount point for what the operator asks, or why that contradicts what is there.
+pub(super) fn place(
+    view: &dyn View,
+    disks: &[Disk],
+    disk: &Disk,
+    wish: &Wanted,
+    fstab: &Fstab,
+    warnings: &mut Vec<String>,
+) -> Result<PathBuf, Refused> {
+    let asked = wish.path.clone().unwrap_or_else(|| wish.prefix.join(&disk.name));
+    let held = view.probe(&disk.path)?;
+    let entries = fstab.entries();
+    let own: Vec<&Entry> = entries.iter().filter(|e| means(view, e, &disk.path, &held)).collect();
+    if own.iter().any(|e| same(&e.target, &asked)) {
+        return Ok(asked);
+    }
+    if let Some(entry) = own.first() {
+        let here = match entry.fstype.as_str() {
+            "swap" => format!("/etc/fstab (line {}) uses it as swap", entry.line),
+            _ => format!("/etc/fstab (line {}) mounts it on {}", entry.line, entry.target.display()),
+        };
+        let prepared = entry.fstype == "xfs" && entry.target.parent().is_some_and(|p| same(p, &wish.prefix));
+        if wish.path.is_some() || !prepared || own.len() > 1 {
+            let line = entry.line;
+            return Err(Refused::No(vec![format!(
+                "{here}, and {} is asked for: ask for that, or name it by serial number or WWN if another disk is meant; to move it, \
+                 unmount it and take line {line} out first",
+                asked.display()
+            )]));
+        }
+        // A serial number or WWN says which disk is meant; a kernel name may have meant another one.
+        if wish.device == disk.name || Path::new(&wish.device) == disk.path {
+            warnings.push(format!(
+                "{} is not mounted on {}: {here}, so it keeps that. Kernel names change from boot to boot; serial numbers and WWNs don't",
+                disk.identity(),
+                asked.display()
+            ));
+        }
+        return Ok(entry.target.clone());
+    }
+    if let Some(entry) = entries.iter().find(|e| same(&e.target, &asked))
+        && let Some(owner) = owner(view, disks, disk, entry)
+    {
+        return Err(Refused::No(vec![format!(
+            "{} belongs to {owner} (/etc/fstab, line {}). Kernel names change from boot to boot: to give this disk another place, \
+             name it in `filesystems` with its `path`",
+            asked.display(),
+            entry.line
+        )]));
+    }
+    Ok(asked)
+}
+
+/// `/ais/sda` and `/ais/sda/` are one place.
+fn same(a: &Path, b: &Path) -> bool {
+    a.components().eq(b.components())
+}
+
+/// Whether an entry's source is this device: by its node, or by what it holds.
+fn means(view: &dyn View, entry: &Entry, path: &Path, held: &Probe) -> bool {
+    let source = entry.source.as_str();
+    let unquoted = |text: &str| text.trim_matches('"').to_owned();
+    if let Some(uuid) = source.strip_prefix("UUID=").map(unquoted) {
+        return held.signatures.iter().any(|s| s.uuid.as_deref().is_some_and(|u| u.eq_ignore_ascii_case(&uuid)));
+    }
+    if let Some(label) = source.strip_prefix("LABEL=").map(unquoted) {
+        return held.signatures.iter().any(|s| s.label.as_deref() == Some(&label));
+    }
+    let node = |path: &Path| view.stat(path, true).ok().flatten().filter(|s| s.kind == FileKind::Block).map(|s| s.rdev);
+    source.starts_with('/') && (Path::new(source) == path || node(Path::new(source)).is_some_and(|n| node(path) == Some(n)))
+}
+
+/// The other device, whole or a partition, that an entry is about. What can't be read is none: a dead disk's place may be taken.
+fn owner(view: &dyn View, disks: &[Disk], but: &Disk, entry: &Entry) -> Option<String> {
+    disks.iter().filter(|d| d.device != but.device).find_map(|other| {
+        let parts = other.partitions.iter().map(|p| Path::new("/dev").join(p));
+        let found = std::iter::once(other.path.clone())
+            .chain(parts)
+            .find(|path| view.probe(path).is_ok_and(|held| means(view, entry, path, &held)))?;
+        Some(if found == other.path { other.identity().to_string() } else { found.display().to_string() })
+    })
+}
+
+/// A UUID for a disk that tells neither serial number nor WWN is made of its kernel name, so another disk may have it since an
+/// earlier boot: the first that no other place has.
+pub(super) fn free_uuid(machine_id: &str, disk: &Disk, target: &Path, fstab: &Fstab) -> String {
+    let entries = fstab.entries();
+    let taken = |uuid: &str| entries.iter().any(|e| e.source.eq_ignore_ascii_case(&format!("UUID={uuid}")) && !same(&e.target, target));
+    let nameless = disk.serial.is_none() && disk.wwn.is_none();
+    let mut tries = (0..=entries.len()).map(|n| super::disk::uuid(machine_id, disk, n));
+    tries.find(|uuid| !nameless || !taken(uuid)).unwrap_or_else(|| super::disk::uuid(machine_id, disk, 0))
+}
