@@ -1,5 +1,6 @@
 //! The parts of `~/.ssh/config` that fettle follows.
 
+use super::proxy::Proxy;
 use crate::host::glob::matches_host;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,8 +22,8 @@ pub struct HostConfig {
     pub strict: Option<String>,
     /// `IdentitiesOnly`.
     pub identities_only: bool,
-    /// `ProxyJump` or `ProxyCommand`, which fettle can't follow yet: keyword and line.
-    pub proxy: Option<(String, String)>,
+    /// `ProxyJump` or `ProxyCommand`.
+    pub proxy: Option<Proxy>,
     /// `ConnectTimeout`, seconds.
     pub timeout: Option<u64>,
     /// `ServerAliveInterval`, seconds.
@@ -51,7 +52,7 @@ pub fn read(path: &Path, host: &str) -> HostConfig {
 fn apply(path: &Path, host: &str, config: &mut HostConfig, depth: usize) {
     let Ok(text) = std::fs::read_to_string(path) else { return };
     let mut active = true;
-    for (number, line) in text.lines().enumerate() {
+    for line in text.lines() {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
             continue;
@@ -80,9 +81,7 @@ fn apply(path: &Path, host: &str, config: &mut HostConfig, depth: usize) {
             "userknownhostsfile" if config.known_hosts.is_empty() => config.known_hosts = value.split_whitespace().map(expand).collect(),
             "stricthostkeychecking" => set(&mut config.strict, value.to_ascii_lowercase()),
             "identitiesonly" => config.identities_only |= value.eq_ignore_ascii_case("yes"),
-            "proxyjump" | "proxycommand" if config.proxy.is_none() && !value.eq_ignore_ascii_case("none") => {
-                config.proxy = Some((keyword.to_owned(), format!("{}:{}", path.display(), number + 1)));
-            }
+            "proxyjump" | "proxycommand" if config.proxy.is_none() => config.proxy = Some(Proxy::read(keyword, value)),
             "serveraliveinterval" => config.alive_interval = config.alive_interval.or(value.parse().ok()),
             "serveralivecountmax" => config.alive_count = config.alive_count.or(value.parse().ok()),
             "connecttimeout" => config.timeout = config.timeout.or(value.parse().ok()),
@@ -136,7 +135,7 @@ mod tests {
         assert_eq!((config.user.as_deref(), config.port, config.host_name.as_deref()), (Some("ops"), Some(2222), Some("10.0.0.1")));
         assert_eq!(config.identity_files, [PathBuf::from("/k1"), PathBuf::from("/k2")]);
         assert_eq!(read(&path, "node9").user, None);
-        assert_eq!(read(&path, "jump").proxy.unwrap().0, "ProxyJump");
+        assert_eq!(read(&path, "jump").proxy, Some(Proxy::Jump("b".into())));
         assert_eq!(read(&path, "node1").strict.as_deref(), Some("accept-new"));
     }
 }

@@ -11,6 +11,7 @@ mod known_hosts;
 mod link;
 mod local;
 mod pipe;
+mod proxy;
 mod ssh;
 mod target;
 

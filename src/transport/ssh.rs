@@ -3,6 +3,7 @@
 use super::error::LinkError;
 use super::known_hosts::{self, Verdict};
 use super::pipe::Pipe;
+use super::proxy::Carrier;
 use super::target::{StrictHostKey, Target};
 use ssh2::{BlockDirections, Channel, MethodType, Session};
 use std::io::{self, Read, Write};
@@ -19,21 +20,40 @@ pub struct Ssh {
     session: Session,
     channel: Channel,
     socket: RawFd,
+    /// Ends after the session.
+    _carrier: Option<Carrier>,
 }
 
 /// Connects, logs in and starts `command`.
 pub fn start(target: &Target, command: &str) -> Result<Ssh, LinkError> {
     let deadline = Instant::now() + target.connect_timeout;
-    let stream = connect(target, deadline)?;
-    let socket = stream.as_raw_fd();
+    let mut session = Session::new().map_err(|e| LinkError::Unreachable(format!("no SSH session can be made: {}", e.message())))?;
+    let mut carrier = None;
+    let socket = match &target.proxy {
+        Some(command) => {
+            let (stream, program) =
+                Carrier::start(command).map_err(|e| LinkError::Unreachable(format!("`{command}` can't be started: {e}")))?;
+            carrier = Some(program);
+            let socket = stream.as_raw_fd();
+            session.set_tcp_stream(stream);
+            socket
+        }
+        None => {
+            let stream = connect(target, deadline)?;
+            let socket = stream.as_raw_fd();
+            session.set_tcp_stream(stream);
+            socket
+        }
+    };
     let lost =
         |what: &str, e: &ssh2::Error| LinkError::Unreachable(format!("{what} {}:{} failed: {}", target.address, target.port, e.message()));
-    let mut session = Session::new().map_err(|e| lost("connecting to", &e))?;
-    session.set_tcp_stream(stream);
     session.set_timeout(left(deadline));
     prefer(&session, target);
     session.handshake().map_err(|e| {
         let waited = Instant::now() >= deadline;
+        if let Some(program) = &mut carrier {
+            return through(target, program, waited, e.message());
+        }
         LinkError::Unreachable(if waited {
             format!(
                 "{}:{} took the connection but said nothing for {} s: is it an SSH server?",
@@ -51,7 +71,19 @@ pub fn start(target: &Target, command: &str) -> Result<Ssh, LinkError> {
     let mut channel = session.channel_session().map_err(|e| lost("opening a channel to", &e))?;
     channel.exec(command).map_err(|e| lost("starting the agent on", &e))?;
     session.set_blocking(false);
-    Ok(Ssh { session, channel, socket })
+    Ok(Ssh { session, channel, socket, _carrier: carrier })
+}
+
+/// Why nothing came through a program that carries the connection.
+fn through(target: &Target, program: &mut Carrier, waited: bool, message: &str) -> LinkError {
+    let said = program.end();
+    let why = match (said.is_empty(), waited) {
+        (false, _) => said,
+        (true, true) => format!("nothing came within {} s", target.connect_timeout.as_secs()),
+        (true, false) => message.to_owned(),
+    };
+    let command = target.proxy.as_deref().unwrap_or_default();
+    LinkError::Unreachable(format!("{}:{} can't be reached through `{command}`: {why}", target.address, target.port))
 }
 
 fn left(deadline: Instant) -> u32 {

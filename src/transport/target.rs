@@ -1,6 +1,7 @@
 //! Where and how to connect: inventory variables, command-line defaults and `~/.ssh/config` put together.
 
 use super::config::{self, HostConfig, expand};
+use super::proxy::{Destination, Proxy};
 use crate::diag::{Diagnostic, Loc};
 use serde_json::{Map, Value as Json};
 use std::path::PathBuf;
@@ -89,6 +90,8 @@ pub struct Target {
     pub host: String,
     /// SSH or local.
     pub kind: Kind,
+    /// The shell command that carries the connection (`ProxyJump`, `ProxyCommand`); `None`: it goes straight.
+    pub proxy: Option<String>,
     /// Where to connect to.
     pub address: String,
     /// Port.
@@ -160,12 +163,8 @@ impl Target {
         let mut strict = None;
         for variable in ["ansible_ssh_common_args", "ansible_ssh_extra_args", "ansible_ssh_args"] {
             if let Some(args) = text(&[variable]) {
-                ssh_args(&args, &mut ssh, &mut strict).map_err(|e| wrong(variable, e).help("fettle speaks SSH itself; understood are -o with User, Port, IdentityFile, IdentitiesOnly, UserKnownHostsFile, StrictHostKeyChecking, ConnectTimeout, ServerAliveInterval, ServerAliveCountMax and OpenSSH's options about connection sharing"))?;
+                ssh_args(&args, &mut ssh, &mut strict).map_err(|e| wrong(variable, e).help("fettle speaks SSH itself; understood are -o with User, Port, IdentityFile, IdentitiesOnly, UserKnownHostsFile, StrictHostKeyChecking, ConnectTimeout, ServerAliveInterval, ServerAliveCountMax, ProxyJump, ProxyCommand, -J and OpenSSH's options about connection sharing"))?;
             }
-        }
-        if let Some((keyword, place)) = &ssh.proxy {
-            return Err(wrong("the SSH connection", format!("{keyword} ({place}) is not supported yet"))
-                .help("run fettle on the jump host itself, or connect through a VPN"));
         }
         let silence = ssh.silence().unwrap_or(defaults.silence);
         let strict = match strict.or(ssh.strict).as_deref() {
@@ -206,10 +205,17 @@ impl Target {
             Kind::Local => own,
             Kind::Ssh => text(&["ansible_user", "ansible_ssh_user"]).or_else(|| defaults.user.clone()).or(ssh.user).unwrap_or(own),
         };
+        let address = ssh.host_name.unwrap_or_else(|| named.clone());
+        let to = Destination { named: &named, address: &address, port, user: &user };
+        let proxy = match ssh.proxy.map(|p| p.command(&to)).transpose() {
+            Ok(command) => command.flatten(),
+            Err(e) => return Err(wrong("the way through other hosts", e)),
+        };
         Ok(Self {
             host: host.to_owned(),
             kind,
-            address: ssh.host_name.unwrap_or(named),
+            proxy,
+            address,
             port,
             user,
             identity_files,
@@ -265,6 +271,7 @@ fn ssh_args(args: &str, config: &mut HostConfig, strict: &mut Option<String>) ->
             "-o" => words.next().cloned().ok_or("-o needs an option")?,
             "-i" => format!("IdentityFile={}", words.next().ok_or("-i needs a file")?),
             "-p" => format!("Port={}", words.next().ok_or("-p needs a number")?),
+            "-J" => format!("ProxyJump={}", words.next().ok_or("-J needs a host")?),
             "-l" => format!("User={}", words.next().ok_or("-l needs a user")?),
             "-C" | "-q" | "-T" | "-4" | "-6" | "-a" | "-x" => continue,
             other => match other.strip_prefix("-o") {
@@ -279,6 +286,7 @@ fn ssh_args(args: &str, config: &mut HostConfig, strict: &mut Option<String>) ->
             "userknownhostsfile" => config.known_hosts = value.split_whitespace().map(expand).collect(),
             "port" => config.port = Some(value.parse().map_err(|_| format!("`{value}` is no port"))?),
             "user" => config.user = Some(value),
+            keyword @ ("proxyjump" | "proxycommand") => config.proxy = Some(Proxy::read(keyword, &value)),
             "hostname" => config.host_name = Some(value),
             "identityfile" => config.identity_files.insert(0, expand(&value)),
             "identitiesonly" => config.identities_only = value.eq_ignore_ascii_case("yes"),
@@ -352,13 +360,16 @@ mod tests {
         assert_eq!(t.silence, Duration::from_secs(150));
         assert_eq!((t.identity_files, t.identities_only, t.strict), (vec![PathBuf::from("/k")], true, StrictHostKey::AcceptNew));
         assert_eq!(target(json!({"ansible_connection": "local"})).unwrap().kind, Kind::Local);
+        let proxied = target(json!({"ansible_host": "10.0.0.1", "ansible_ssh_common_args": "-o ProxyCommand=\"ssh -W %h:%p -q me@b\""}));
+        assert_eq!(proxied.unwrap().proxy.as_deref(), Some("ssh -W 10.0.0.1:22 -q me@b"));
     }
 
     #[test]
     fn what_is_not_understood_is_refused_by_name() {
         let told = |vars: Json| target(vars).err().unwrap().to_string();
         assert!(told(json!({"ansible_connection": "docker"})).contains("`docker` is not supported"));
-        assert!(told(json!({"ansible_ssh_common_args": "-o ProxyCommand=x"})).contains("`proxycommand` is not supported"));
+        assert!(told(json!({"ansible_ssh_common_args": "-o CertificateFile=x"})).contains("`certificatefile` is not supported"));
+        assert!(told(json!({"ansible_ssh_common_args": "-J 'a b'"})).contains("`a b` can't be part of a command"));
         assert!(told(json!({"ansible_become_method": "su"})).contains("`su` is not supported"));
         assert!(told(json!({"ansible_port": "x"})).contains("is no port"));
     }
