@@ -197,6 +197,44 @@ fn an_agent_killed_in_the_middle_is_told_and_the_next_run_finishes() {
 }
 
 #[test]
+fn a_machine_without_an_agent_is_told_how_to_get_one() {
+    let Some(lab) = Lab::new(2, 0) else { return support::skipped("needs root") };
+    let pretend = |machine: &str| {
+        lab.sh("node02", &format!("printf '#!/bin/sh\\necho {machine}\\n' >/usr/local/bin/uname && chmod 755 /usr/local/bin/uname"))
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let here = std::env::consts::ARCH;
+    let triple = format!("{here}-unknown-linux-gnu");
+    std::fs::create_dir(folder.path().join(&triple)).unwrap();
+    let agent = support::agents().into_iter().find(|a| a.to_string_lossy().contains(&triple)).unwrap();
+    std::fs::copy(agent, folder.path().join(&triple).join("fettle-agent")).unwrap();
+    let other = if here == "aarch64" { "x86_64" } else { "aarch64" };
+    pretend(other);
+    let run = || {
+        let arguments = ["apply", "playbooks/host_tuning.yml", "--json", "-i", &lab.inventory().display().to_string()];
+        let output = support::fettle_command(arguments).env("FETTLE_AGENT_DIR", folder.path()).output().unwrap();
+        assert_eq!(output.status.code(), Some(4), "{}", text(&output));
+        let events = support::runs::events(&output);
+        let gone: Vec<_> =
+            events.iter().filter(|e| e["event"] == "unreachable").map(|e| (e["host"].clone(), e["reason"].clone())).collect();
+        assert_eq!(gone.len(), 1, "{}", text(&output));
+        assert_eq!(gone[0].0, "node02");
+        gone[0].1.as_str().unwrap().to_owned()
+    };
+    let place = folder.path().display();
+    assert_eq!(
+        run(),
+        format!(
+            "no agent for {other}-unknown-linux-gnu in {place}; build it so: `scripts/build --target {other}-unknown-linux-gnu`, or put one at agents/{other}-unknown-linux-gnu/fettle-agent beside fettle"
+        )
+    );
+    assert_eq!(lab.sh("node01", "sysctl -n net.core.somaxconn"), "65535", "the other host is served");
+    pretend("riscv64");
+    assert_eq!(run(), "fettle has no agent for riscv64 machines; there are agents for x86_64 and aarch64");
+    assert_eq!(lab.sh("node02", "ls -a /root | grep -c cache || true"), "0", "nothing is left on a host that can't be served");
+}
+
+#[test]
 fn one_agent_serves_several_users() {
     let Some(lab) = Lab::new(1, 0) else { return support::skipped("needs root") };
     let playbook = Playbook::tasks(
