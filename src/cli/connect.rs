@@ -51,6 +51,9 @@ const FORKS: usize = 64;
 impl ConnectArgs {
     /// Loads the inventory; `playbook_dir`: where else group_vars and host_vars are.
     pub fn inventory(&self, playbook_dir: Option<&Path>) -> Result<Inventory, CliError> {
+        for what in super::habits::unread() {
+            eprintln!("warning: {what}");
+        }
         let mut sources = self.inventory.clone();
         if sources.is_empty()
             && let Some(from_env) = std::env::var_os("ANSIBLE_INVENTORY").or_else(|| std::env::var_os("FETTLE_INVENTORY"))

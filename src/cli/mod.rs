@@ -7,6 +7,7 @@ mod delete;
 mod deploy;
 mod doc;
 mod error;
+mod habits;
 mod hook;
 mod init;
 mod inventory;
@@ -22,6 +23,7 @@ mod undo;
 
 pub use error::{CliError, Exit};
 
+use clap::error::{ContextKind, ErrorKind};
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -78,7 +80,11 @@ pub fn main() -> ExitCode {
         Err(e) => {
             // Help and version are no errors; wrong options are 5 in ansible-playbook, and 2 everywhere else.
             let code = if e.use_stderr() { 2 } else { 0 };
-            let _ = e.print();
+            let unknown = e.get(ContextKind::InvalidArg).filter(|_| e.kind() == ErrorKind::UnknownArgument);
+            match unknown.map(ToString::to_string).and_then(|option| habits::instead(&option).map(|what| (option, what))) {
+                Some((option, what)) => eprintln!("error: {option} is not supported: {what}"),
+                None => drop(e.print()),
+            }
             return ExitCode::from(code);
         }
     };

@@ -3,11 +3,12 @@
 use super::connect::{ConnectArgs, secret, target};
 use super::{CliError, Exit};
 use crate::controller::{Options, Reporter, Summary, Via, run as run_site, select};
-use crate::diag::Diagnostic;
+use crate::diag::{Diagnostic, Loc};
 use crate::inventory::Inventory;
 use crate::play::{Privilege, Vars};
 use crate::playbook::{self, LoadOptions, Site};
 use crate::report::{About, Console, Detail, Json, Paint, ansible_recap, colour_wanted, recap};
+use crate::yaml::Node;
 use clap::Args;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -54,6 +55,12 @@ pub struct PlayArgs {
     /// Stop every host after this many changes, as a broken connection would: to rehearse an interruption
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..), help_heading = "What to run")]
     stop_after: Option<u32>,
+    /// Hosts in batches of so many, whatever the plays say: a number, a percentage, or several of these (`1,5,20%`)
+    #[arg(long, value_name = "NUMBER", value_delimiter = ',', help_heading = "What to run")]
+    serial: Vec<String>,
+    /// Ask before each play begins on its hosts, or on a batch of them (not before each task: hosts run those on their own)
+    #[arg(long, help_heading = "What to run")]
+    step: bool,
     /// List the hosts, run nothing
     #[arg(long, help_heading = "What to run")]
     list_hosts: bool,
@@ -91,6 +98,12 @@ pub fn run(args: PlayArgs, plan: bool) -> Result<Exit, CliError> {
     if args.list_hosts || args.list_tasks || args.list_tags || args.syntax_check {
         return list(&args, &site, &inventory, &extra);
     }
+    if !args.serial.is_empty() {
+        let sizes: Vec<Node> = args.serial.iter().map(|size| Node::text(size.clone(), Loc::outside("--serial"))).collect();
+        for play in &mut site.plays {
+            play.serial.clone_from(&sizes);
+        }
+    }
     prompts(&mut site, &extra)?;
     let defaults = args.connect.defaults()?;
     let verb = if check { "plan" } else { "apply" };
@@ -109,6 +122,7 @@ pub fn run(args: PlayArgs, plan: bool) -> Result<Exit, CliError> {
         skip_tags: args.skip_tags.clone(),
         extra: extra.clone(),
         become_all: args.becomes,
+        step: args.step,
     };
     let targets = |host: &str, via: &Via| target(&inventory, &extra, host, via, &defaults);
     if args.json {
@@ -161,6 +175,12 @@ fn again(args: &PlayArgs, verb: &str, names: &str, inventory: &str) -> String {
     }
     if args.becomes {
         parts.push("-b".into());
+    }
+    if !args.serial.is_empty() {
+        parts.push(format!("--serial {}", args.serial.join(",")));
+    }
+    if args.step {
+        parts.push("--step".into());
     }
     format!("{}{}", parts.join(" "), connection(args))
 }

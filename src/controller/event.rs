@@ -115,6 +115,10 @@ pub enum Event {
 pub trait Reporter {
     /// Takes one event.
     fn event(&mut self, event: Event);
+    /// Puts a question to the operator, who answers on standard input.
+    fn question(&mut self, text: &str) {
+        eprint!("{text}");
+    }
     /// Called about ten times a second, for moving parts.
     fn tick(&mut self) {}
 }

@@ -6,6 +6,7 @@ mod event;
 mod files;
 mod kubernetes;
 mod run;
+mod step;
 mod summary;
 mod variables;
 

@@ -4,6 +4,7 @@ use super::batches::batches;
 use super::event::{Event, Phase, Reporter};
 use super::files::{FileStore, list};
 use super::kubernetes;
+use super::step::{self, Answer};
 use super::summary::Summary;
 use super::variables::{Magic, host_vars};
 use crate::diag::{Diagnostic, Diagnostics};
@@ -48,6 +49,8 @@ pub struct Options {
     pub extra: Vars,
     /// `-b`: tasks become root unless they say otherwise.
     pub become_all: bool,
+    /// Ask before each play, and each batch of hosts.
+    pub step: bool,
 }
 
 /// What a play says about connecting: `remote_user`, `port`, `connection`, as the variables that mean the same.
@@ -84,6 +87,8 @@ struct Run<'a> {
     sender: UnboundedSender<(usize, LinkEvent)>,
     receiver: UnboundedReceiver<(usize, LinkEvent)>,
     stopping: bool,
+    /// The operator is asked before each batch.
+    step: bool,
 }
 
 /// Runs all plays of `site` and tells `reporter` about it.
@@ -158,6 +163,7 @@ pub fn run(
         sender,
         receiver,
         stopping: false,
+        step: options.step,
     };
     runtime.block_on(async {
         for (play, hosts, batches) in &plan {
@@ -250,7 +256,21 @@ impl Run<'_> {
             if batches.len() > 1 {
                 self.reporter.event(Event::Batch { number: number + 1, of: batches.len(), hosts: batch.clone() });
             }
-            self.batch(play, hosts, &batch).await;
+            if self.step {
+                match step::ask(&play.play.name, &batch, self.reporter).await {
+                    Answer::Yes => {}
+                    Answer::Continue => self.step = false,
+                    Answer::No => continue,
+                    Answer::Stop => {
+                        self.stopping = true;
+                        self.reporter.event(Event::Stopping);
+                        self.leave(batch.iter());
+                    }
+                }
+            }
+            if !self.stopping {
+                self.batch(play, hosts, &batch).await;
+            }
             if self.stopping {
                 self.leave(batches.iter().skip(number + 1).flatten());
                 break;

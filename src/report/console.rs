@@ -140,6 +140,13 @@ impl Reporter for Console {
         }
     }
 
+    fn question(&mut self, text: &str) {
+        if let Some(live) = &self.live {
+            live.clear();
+        }
+        eprint!("{text}");
+    }
+
     fn tick(&mut self) {
         if let Some(live) = &mut self.live {
             live.tick();
