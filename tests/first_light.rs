@@ -329,6 +329,63 @@ fn when_the_line_is_cut_the_agent_ends_its_change_and_stops() {
 }
 
 #[test]
+fn ctrl_c_lets_changes_under_way_finish_and_says_what_was_not_done() {
+    use nix::sys::termios::{LocalFlags, tcgetattr};
+    use std::io::{Read, Write};
+    let Some(lab) = Lab::new(2, 0) else { return support::skipped("needs root") };
+    let playbook = Playbook::tasks(
+        "- copy: {content: one, dest: /root/one}\n- {name: slow, command: sh -c 'sleep 5 && touch /root/two', args: {creates: /root/two}}\n- copy: {content: three, dest: /root/three}\n",
+    );
+    for (presses, file) in [(1, "two\n"), (2, "")] {
+        lab.sh("node01", "rm -f /root/*");
+        let ends = nix::pty::openpty(None, None).unwrap();
+        let side = || std::process::Stdio::from(ends.slave.try_clone().unwrap());
+        // With a terminal of its own, at which keys are pressed.
+        let mut command = std::process::Command::new("setsid");
+        command.args(["--ctty", "--wait", support::FETTLE, "apply", &playbook.path(), "-l", "node01", "-i"]).arg(lab.inventory());
+        let mut child = command.env("TERM", "xterm").stdin(side()).stdout(side()).stderr(side()).spawn().unwrap();
+        drop(command);
+        let mut keys = std::fs::File::from(ends.master);
+        let mut screen = keys.try_clone().unwrap();
+        let reader = std::thread::spawn(move || {
+            let (mut all, mut part) = (vec![], [0; 4096]);
+            // The last one to close the terminal makes this fail.
+            while let Ok(n @ 1..) = screen.read(&mut part) {
+                all.extend_from_slice(&part[..n]);
+            }
+            String::from_utf8_lossy(&all).into_owned()
+        });
+        lab.wait_until("node01", "pgrep -x sleep");
+        // Live lines are drawn from 0.4 s on.
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        for _ in 0..presses {
+            keys.write_all(b"\x03").unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(500));
+        }
+        let status = child.wait().unwrap();
+        let there = lab.sh("node01", "ls /root");
+        assert!(tcgetattr(&ends.slave).unwrap().local_flags.contains(LocalFlags::ECHOCTL), "the terminal is left as it was");
+        drop(ends.slave);
+        let said = reader.join().unwrap();
+        assert_eq!(status.code(), Some(99), "{said}");
+        assert_eq!(there, format!("one\n{file}").trim_end(), "{said}");
+        assert!(said.contains("slow  ") && said.contains("Ctrl-C again to leave at once"), "{said}");
+        assert!(said.contains("Stopped by you: after that no change was begun."), "{said}");
+        assert!(
+            said.contains(if presses == 1 { "1 task not done" } else { "left behind: its agent finishes the change it is in" }),
+            "{said}"
+        );
+        // It would push the live lines down, and one of them would stay.
+        assert!(!said.contains("^C"), "{said}");
+        let cursor = |code: &str| said.rfind(code);
+        assert!(cursor("\x1b[?25l") <= cursor("\x1b[?25h"), "the cursor is shown at the end: {said:?}");
+        lab.wait_until("node01", "! pgrep -x sleep");
+        assert_eq!(lab.sh("node01", "sleep 1; ls /root"), "one\ntwo", "no change is broken off, none is begun");
+    }
+    assert_eq!(lab.sh("node02", "ls /root"), "");
+}
+
+#[test]
 fn two_runs_never_work_on_one_host_at_once() {
     let Some(lab) = Lab::new(1, 0) else { return support::skipped("needs root") };
     let folder = tempfile::tempdir().unwrap();

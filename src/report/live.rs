@@ -1,5 +1,6 @@
 //! The moving part on a terminal: a line for each host that is at work, and one that counts the rest.
 
+use super::keys::QuietKeys;
 use crate::controller::{Event, Phase};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::HashMap;
@@ -26,6 +27,7 @@ pub struct Live {
     order: Vec<String>,
     tasks: u64,
     began: Instant,
+    _keys: QuietKeys,
 }
 
 impl Live {
@@ -38,6 +40,7 @@ impl Live {
             order: vec![],
             tasks: 0,
             began: Instant::now(),
+            _keys: QuietKeys::new(),
         }
     }
 

@@ -5,6 +5,7 @@ pub mod diagnostic;
 mod diff;
 pub mod journal;
 mod json;
+mod keys;
 mod lines;
 mod live;
 mod progress;

@@ -99,7 +99,7 @@ pub fn recap(summary: &Summary, about: &About<'_>, paint: Paint) -> Vec<String> 
         ));
     }
     if summary.interrupted {
-        out.push(paint.text(Tone::Bad, "Stopped by you: changes under way were finished, the rest was not begun."));
+        out.push(paint.text(Tone::Bad, "Stopped by you: after that no change was begun."));
     }
     if about.check {
         out.push("Nothing was changed.".into());
