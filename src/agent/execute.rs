@@ -1,17 +1,18 @@
 //! One execution of a module: render its arguments, let it plan, then predict or perform what it planned.
 
-use super::files::TaskFiles;
+use super::files::{Store, TaskFiles};
 use super::run::PlayState;
 use super::session::{Session, template_plan_error, template_verdict};
 use super::task::module_name;
 use super::verdict::{Verdict, unknown_inside};
+use crate::diag::Loc;
 use crate::host::act::Act;
 use crate::host::apply::{self, Applied};
 use crate::host::identity::{self, User};
 use crate::host::{Change, ChangeError, Overlay, View};
-use crate::modules::{Args, Context, Effect, Module, Plan, PlanError};
+use crate::modules::{Args, Context, Effect, Files, Module, Plan, PlanError};
 use crate::play::{Action, Task};
-use crate::protocol::{ChangeReport, Status, ToAgent, ToController};
+use crate::protocol::{ChangeReport, Errand, Status, ToAgent, ToController, Told};
 use crate::template::{OMIT, Scope};
 use crate::yaml::Node;
 use serde_json::{Map, Value as Json};
@@ -49,9 +50,39 @@ impl Session<'_> {
             Ok(environment) => environment,
             Err(verdict) => return *verdict,
         };
-        let user = match self.user(task, scope) {
+        let user = match self.user_name(task, scope) {
             Ok(user) => user,
             Err(message) => return Verdict::failed(message),
+        };
+        let job = Job { module, args: &args, task: task.id, loc: &task.loc, check, diff, hidden, environment: &environment };
+        match self.delegate(task, scope) {
+            Ok(None) => {}
+            Ok(Some(to)) => {
+                return match self.errand_of(&job, state, scope, user) {
+                    Ok(errand) => self.send_errand(&to, errand.user.is_some(), errand),
+                    Err(e) => plan_verdict(e),
+                };
+            }
+            Err(verdict) => return *verdict,
+        }
+        self.run_here(&job, user.as_deref(), &state.store, Texts::Scope(scope), meta, stopped)
+    }
+
+    /// Does a job on this host, as `user` (`None`: who logged in).
+    fn run_here(
+        &mut self,
+        job: &Job<'_>,
+        user: Option<&str>,
+        store: &Store,
+        texts: Texts<'_>,
+        meta: &mut Vec<String>,
+        stopped: &mut bool,
+    ) -> Verdict {
+        let name = user.unwrap_or(&self.settings.login);
+        let user = match User::lookup(self.real, name) {
+            Ok(Some(user)) => user,
+            Ok(None) => return Verdict::failed(format!("there is no user {name} on this host")),
+            Err(e) => return Verdict::failed(e.to_string()),
         };
         let guard = match identity::assume(&user) {
             Ok(guard) => guard,
@@ -60,74 +91,97 @@ impl Session<'_> {
         // A task that predicts in a run that acts (`check_mode: true`) gets an overlay of its own.
         let mut own = None;
         let plan = {
-            let view: &dyn View = match (check, self.settings.check) {
+            let view: &dyn View = match (job.check, self.settings.check) {
                 (true, true) => &self.overlay,
                 (true, false) => own.insert(Overlay::new(self.real)),
                 (false, _) => self.real,
             };
-            self.plan(module, &args, view, state, task, scope, check, hidden, &environment, &user)
+            self.plan(job, view, store, texts, &user)
         };
         let verdict = match plan {
-            Ok(plan) => self.carry_out(plan, check, diff, hidden, own, task, meta, stopped),
-            Err(PlanError::Unknown(why)) => Verdict::unknown(&why),
-            Err(PlanError::Failed(message, fields)) => {
-                let mut verdict = Verdict::failed(message);
-                for (key, value) in fields {
-                    verdict.result.entry(key).or_insert(value);
-                }
-                verdict
-            }
+            Ok(plan) => self.carry_out(plan, job, own, meta, stopped),
+            Err(e) => plan_verdict(e),
         };
         drop(guard);
         verdict
     }
 
-    #[expect(clippy::too_many_arguments, reason = "everything a planner may see, gathered here and only here")]
-    fn plan(
-        &self,
-        module: &Module,
-        args: &Args,
-        view: &dyn View,
-        state: &PlayState,
-        task: &Task,
-        scope: &Scope,
-        check: bool,
-        secret: bool,
-        environment: &[(String, String)],
-        user: &User,
-    ) -> Result<Plan, PlanError> {
-        let files = TaskFiles { store: &state.store, wire: self.wire, cache: &self.cache, task: task.id };
+    fn plan(&self, job: &Job<'_>, view: &dyn View, store: &Store, texts: Texts<'_>, user: &User) -> Result<Plan, PlanError> {
+        let files = TaskFiles { store, wire: self.wire, cache: &self.cache, task: job.task };
+        // Modules that ask for more than their text run on the host that has the variables.
+        let elsewhere = || PlanError::failed("this module needs variables of the host that delegated it");
         let context = Context {
             view,
-            check,
+            check: job.check,
             files: &files,
-            render: &|text, name| self.engine.text(text, name, scope).map_err(template_plan_error),
-            evaluate: &|value| {
-                let node = Node::from_json(value, &task.loc);
-                self.engine.condition(&node, scope).map(Json::from).map_err(template_plan_error)
+            render: &|text, name| match texts {
+                Texts::Scope(scope) => self.engine.text(text, name, scope).map_err(template_plan_error),
+                Texts::Ready(text) => text.map(str::to_owned).ok_or_else(elsewhere),
             },
-            lookup: &|name| self.engine.expression(name, &task.loc, scope).map_err(template_plan_error),
-            environment,
+            evaluate: &|value| match texts {
+                Texts::Scope(scope) => {
+                    let node = Node::from_json(value, job.loc);
+                    self.engine.condition(&node, scope).map(Json::from).map_err(template_plan_error)
+                }
+                Texts::Ready(_) => Err(elsewhere()),
+            },
+            lookup: &|name| match texts {
+                Texts::Scope(scope) => self.engine.expression(name, job.loc, scope).map_err(template_plan_error),
+                Texts::Ready(_) => Err(elsewhere()),
+            },
+            environment: job.environment,
             user: (user.uid, user.gid, &user.name, &user.home),
             facts: &self.memory.facts,
             gather: &|subset, _patterns| Ok(crate::host::facts::gather(view, subset)),
-            secret,
+            secret: job.hidden,
         };
-        (module.plan)(args, &context)
+        (job.module.plan)(job.args, &context)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the settings of one execution, used once")]
-    fn carry_out(
-        &mut self,
-        plan: Plan,
-        check: bool,
-        diff: bool,
-        hidden: bool,
-        own: Option<Overlay<'_>>,
-        task: &Task,
-        meta: &mut Vec<String>,
-        stopped: &mut bool,
-    ) -> Verdict {
+    /// A job as another host gets it.
+    fn errand_of(&self, job: &Job<'_>, state: &PlayState, scope: &Scope, user: Option<String>) -> Result<Errand, PlanError> {
+        let text = match (job.module.name, job.args.str("src")) {
+            ("template", Some(src)) => {
+                let files = TaskFiles { store: &state.store, wire: self.wire, cache: &self.cache, task: job.task };
+                let source = files.get(src, "templates")?;
+                let text =
+                    String::from_utf8(source.content).map_err(|_| PlanError::failed(format!("{} is not UTF-8 text", source.path)))?;
+                Some(self.engine.text(&text, &source.path, scope).map_err(template_plan_error)?)
+            }
+            _ => None,
+        };
+        Ok(Errand {
+            task: job.task,
+            loc: job.loc.clone(),
+            module: job.module.name.to_owned(),
+            args: job.args.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
+            text,
+            environment: job.environment.to_vec(),
+            user,
+            check: job.check,
+            diff: job.diff,
+            hidden: job.hidden,
+        })
+    }
+
+    /// Does what another host sent.
+    pub fn errand(&mut self, errand: &Errand) -> Verdict {
+        let Some(module) = crate::modules::find(&errand.module) else {
+            return Verdict::failed(format!("{}: this agent has no module `{}`", errand.loc, errand.module));
+        };
+        let args = match Args::check(module, errand.args.clone()) {
+            Ok(args) => args,
+            Err(e) => return Verdict::failed(e.to_string()),
+        };
+        // Whatever the sender asks for, a dry run stays one.
+        let check = errand.check || self.settings.check;
+        let Errand { task, loc, diff, hidden, environment, .. } = errand;
+        let job = Job { module, args: &args, task: *task, loc, check, diff: *diff, hidden: *hidden, environment };
+        let texts = Texts::Ready(errand.text.as_deref());
+        self.run_here(&job, errand.user.as_deref(), &Store::default(), texts, &mut vec![], &mut false)
+    }
+
+    fn carry_out(&mut self, plan: Plan, job: &Job<'_>, own: Option<Overlay<'_>>, meta: &mut Vec<String>, stopped: &mut bool) -> Verdict {
         if let Some(reason) = plan.skipped {
             let mut verdict = Verdict::skipped(&reason, None);
             verdict.result.extend(plan.result);
@@ -140,34 +194,39 @@ impl Session<'_> {
         if let Some(Json::String(message)) = verdict.result.get("msg") {
             verdict.message.clone_from(message);
         }
+        let mut told = Told::default();
         for effect in plan.effects {
             match effect {
                 Effect::SetFacts(facts, cacheable) => {
-                    for (name, value) in &facts {
-                        self.memory.set(name, value.clone());
-                    }
                     if cacheable {
-                        self.memory.add_facts(facts);
+                        told.facts.extend(facts.clone());
                     }
+                    told.set.extend(facts);
                 }
-                Effect::HostFacts(facts) => self.memory.add_facts(facts),
-                Effect::IncludeVars(vars) => self.memory.include(vars),
+                Effect::HostFacts(facts) => told.facts.extend(facts),
+                Effect::IncludeVars(vars) => told.vars.extend(vars),
                 Effect::Meta(action) => meta.push(action),
             }
         }
+        self.tell(told);
         if !plan.changes.is_empty() {
-            if check {
-                self.predict(&plan.changes, diff, hidden, own, &mut verdict);
+            if job.check {
+                self.predict(&plan.changes, job, own, &mut verdict);
             } else {
-                self.perform(&plan.changes, diff, hidden, task, &mut verdict, stopped);
+                self.perform(&plan.changes, job, &mut verdict, stopped);
             }
         }
+        self.doubt(&mut verdict);
+        verdict.mark();
+        verdict
+    }
+
+    /// A handler that was notified only perhaps changes something only perhaps.
+    pub fn doubt(&self, verdict: &mut Verdict) {
         if self.perhaps && verdict.status == Status::Changed {
             verdict.status = Status::Unknown;
             verdict.message = "only if a task that notifies it changes something, which a dry run can't know".into();
         }
-        verdict.mark();
-        verdict
     }
 
     /// Has the controller carry a module out.
@@ -198,8 +257,8 @@ impl Session<'_> {
         }
     }
 
-    fn predict(&mut self, changes: &[Change], diff: bool, hidden: bool, own: Option<Overlay<'_>>, verdict: &mut Verdict) {
-        let options = apply::Options { task: "", diff: diff && !hidden };
+    fn predict(&mut self, changes: &[Change], job: &Job<'_>, own: Option<Overlay<'_>>, verdict: &mut Verdict) {
+        let options = apply::Options { task: "", diff: job.diff && !job.hidden };
         let mut own = own;
         // Up to the first command: nobody knows what that would do, nor what comes after it in this task.
         let known = changes.iter().position(|c| matches!(c, Change::Run(_))).unwrap_or(changes.len());
@@ -223,9 +282,9 @@ impl Session<'_> {
         }
     }
 
-    fn perform(&mut self, changes: &[Change], diff: bool, hidden: bool, task: &Task, verdict: &mut Verdict, stopped: &mut bool) {
-        let about = task.loc.to_string();
-        let options = apply::Options { task: &about, diff: diff && !hidden };
+    fn perform(&mut self, changes: &[Change], job: &Job<'_>, verdict: &mut Verdict, stopped: &mut bool) {
+        let about = job.loc.to_string();
+        let options = apply::Options { task: &about, diff: job.diff && !job.hidden };
         let (made, limit, stop) = (&mut self.made, self.settings.stop_after, &self.stop);
         let applied = apply::perform_all(changes, self.real, &mut self.journal, stop, options, &mut |step| {
             if matches!(step, apply::Step::End(_)) {
@@ -291,8 +350,8 @@ impl Session<'_> {
         Ok(all)
     }
 
-    /// The user a task runs as: the login user, or `become_user` where `become` is on.
-    fn user(&self, task: &Task, scope: &Scope) -> Result<User, String> {
+    /// Whom a task becomes: `become_user` where `become` is on; `None`: it stays the login user.
+    fn user_name(&self, task: &Task, scope: &Scope) -> Result<Option<String>, String> {
         let keyword = |node: &Option<Node>, variable: &str| -> Result<Option<Json>, String> {
             // As in Ansible, the connection variable wins over the keyword.
             if scope.get(variable).is_some() {
@@ -303,15 +362,43 @@ impl Session<'_> {
         let becomes = keyword(&task.privilege.enabled, "ansible_become")?;
         let becomes = becomes.as_ref().is_some_and(|v| crate::modules::boolean(v).unwrap_or(false));
         let named = if becomes { keyword(&task.privilege.user, "ansible_become_user")? } else { None };
-        let name = match &named {
-            Some(user) => user.as_str().unwrap_or("root"),
-            None if becomes => "root",
-            None => &self.settings.login,
-        };
-        match User::lookup(self.real, name) {
-            Ok(Some(user)) => Ok(user),
-            Ok(None) => Err(format!("there is no user {name} on this host")),
-            Err(e) => Err(e.to_string()),
+        let root = || "root".to_owned();
+        Ok(becomes.then(|| named.as_ref().and_then(Json::as_str).map_or_else(root, str::to_owned)))
+    }
+}
+
+/// One execution of a module, everything rendered.
+struct Job<'j> {
+    module: &'static Module,
+    args: &'j Args,
+    /// The task's id, and where it stands.
+    task: u32,
+    loc: &'j Loc,
+    check: bool,
+    diff: bool,
+    /// `no_log`.
+    hidden: bool,
+    environment: &'j [(String, String)],
+}
+
+/// Where a planner's texts are rendered.
+#[derive(Clone, Copy)]
+enum Texts<'t> {
+    /// Here, with these variables.
+    Scope(&'t Scope),
+    /// On the host that sent the errand; this is what came of it.
+    Ready(Option<&'t str>),
+}
+
+fn plan_verdict(error: PlanError) -> Verdict {
+    match error {
+        PlanError::Unknown(why) => Verdict::unknown(&why),
+        PlanError::Failed(message, fields) => {
+            let mut verdict = Verdict::failed(message);
+            for (key, value) in fields {
+                verdict.result.entry(key).or_insert(value);
+            }
+            verdict
         }
     }
 }

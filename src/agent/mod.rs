@@ -9,6 +9,7 @@ mod run;
 mod serve;
 mod session;
 mod task;
+mod together;
 mod variables;
 mod verdict;
 mod wire;

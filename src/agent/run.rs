@@ -2,10 +2,11 @@
 
 use super::files::Store;
 use super::session::Session;
+use super::together::Part;
 use super::variables::{Layer, PlayLayers, plain_layer};
 use super::verdict::Verdict;
 use crate::play::{Action, Block, Include, Included, Item, Play, Task};
-use crate::protocol::{PlayRun, Status, TaskReport, ToAgent, ToController};
+use crate::protocol::{PlayRun, Status, TaskReport, ToAgent, ToController, Told};
 use crate::template::Scope;
 use serde_json::{Map, Value as Json};
 use std::collections::{HashMap, HashSet};
@@ -36,6 +37,10 @@ pub struct PlayState {
     /// Notified handlers by task id; `false`: only perhaps, by a task a dry run can't know about.
     notified: HashMap<u32, bool>,
     done: HashSet<u32>,
+    /// Hosts begin each task together.
+    pub in_step: bool,
+    /// The last failure ends the run on all hosts.
+    fatal: bool,
 }
 
 /// Runs a play and tells the controller how it ended.
@@ -49,12 +54,16 @@ pub fn run_play(session: &mut Session<'_>, run: PlayRun) {
         includes: play.includes.iter().cloned().collect(),
         notified: HashMap::new(),
         done: HashSet::new(),
+        in_step: play.in_step,
+        fatal: false,
     };
+    session.visits.clear();
     let flow = play_flow(session, &mut state, &play);
     session.any_failed |= flow == Flow::Failed;
     let not_done: Vec<&Task> = play.sections.iter().flat_map(|items| tasks(items)).filter(|t| !state.done.contains(&t.id)).collect();
     session.wire.send(&ToController::PlayDone {
         failed: flow == Flow::Failed,
+        fatal: flow == Flow::Failed && state.fatal,
         not_done: if flow == Flow::Go { 0 } else { u32::try_from(not_done.len()).unwrap_or(u32::MAX) },
         stopped: flow == Flow::Stopped,
         pending_handlers: pending_handlers(session, &state),
@@ -138,13 +147,30 @@ fn run_task(session: &mut Session<'_>, state: &mut PlayState, task: &Task, handl
     match &task.action {
         Action::Include(include) => run_include(session, state, task, include),
         Action::Module { .. } => {
+            let part = session.meet(state, task, &scope_of(session, state, task), handler);
+            let place = match part {
+                Part::Own => None,
+                Part::ForAll(place) => Some(place),
+                Part::Done(actions) => {
+                    state.done.insert(task.id);
+                    return metas(session, state, &actions);
+                }
+                Part::Over(flow) => {
+                    if flow != Flow::Stopped {
+                        state.done.insert(task.id);
+                    }
+                    return fatal(session, state, task, flow);
+                }
+            };
+            session.told = Told::default();
             let outcome = session.run_module_task(state, task, handler);
             state.done.insert(task.id);
-            for action in &outcome.meta {
-                match meta(session, state, action) {
-                    Flow::Go => {}
-                    flow => return flow,
-                }
+            if let Some(place) = place {
+                session.tell_all(place, &outcome);
+            }
+            match metas(session, state, &outcome.meta) {
+                Flow::Go => {}
+                flow => return flow,
             }
             if matches!(outcome.verdict.status, Status::Changed | Status::Unknown) {
                 let certain = outcome.verdict.status == Status::Changed;
@@ -156,12 +182,31 @@ fn run_task(session: &mut Session<'_>, state: &mut PlayState, task: &Task, handl
             if outcome.stopped {
                 Flow::Stopped
             } else if outcome.verdict.status == Status::Failed && !outcome.ignored {
-                Flow::Failed
+                fatal(session, state, task, Flow::Failed)
             } else {
                 Flow::Go
             }
         }
     }
+}
+
+/// Remembers whether a failure is everybody's.
+fn fatal(session: &Session<'_>, state: &mut PlayState, task: &Task, flow: Flow) -> Flow {
+    if flow == Flow::Failed {
+        // One that can't be rendered is: to stop is the safe side.
+        state.fatal = session.flag(task.any_errors_fatal.as_ref(), false, &scope_of(session, state, task)).unwrap_or(true);
+    }
+    flow
+}
+
+fn metas(session: &mut Session<'_>, state: &mut PlayState, actions: &[String]) -> Flow {
+    for action in actions {
+        match meta(session, state, action) {
+            Flow::Go => {}
+            flow => return flow,
+        }
+    }
+    Flow::Go
 }
 
 fn meta(session: &mut Session<'_>, state: &mut PlayState, action: &str) -> Flow {

@@ -9,8 +9,9 @@ use crate::host::cache::Cache;
 use crate::host::journal::{self, How, Journal, RunInfo};
 use crate::host::lock::{self, LockError};
 use crate::host::{Overlay, RealHost, undo};
-use crate::protocol::{Journal as JournalEntries, LockHolder, ToAgent, ToController, VERSION};
+use crate::protocol::{Journal as JournalEntries, LockHolder, ToAgent, ToController, Told, VERSION};
 use crate::template::Engine;
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::path::PathBuf;
 
@@ -36,12 +37,14 @@ pub fn serve(from: impl Read + Send + 'static, mut to: impl Write + Send + 'stat
     }
     let stop = StopFlag::new();
     let wire = Wire::new(from, to, stop.clone());
+    let wants_lock;
     let settings = match wire.receive() {
         Some(ToAgent::Hello { version, .. }) if version != VERSION => {
             wire.send(&ToController::Fatal(format!("this agent speaks version {VERSION} of the protocol, the controller {version}")));
             return Exit::Refused;
         }
-        Some(ToAgent::Hello { run, by, check, diff, stop_after, login, purpose, silence, .. }) => {
+        Some(ToAgent::Hello { run, by, check, diff, stop_after, login, purpose, silence, lock, .. }) => {
+            wants_lock = lock;
             wire.silence(silence);
             Settings { run, by, purpose, check, diff, stop_after, login }
         }
@@ -54,7 +57,7 @@ pub fn serve(from: impl Read + Send + 'static, mut to: impl Write + Send + 'stat
     let real = RealHost;
     let folder = journal::folder();
     // The lock comes first: only its holder may say that an earlier run did not end well.
-    let lock = if settings.purpose.is_empty() {
+    let lock = if !wants_lock {
         None
     } else {
         match lock::acquire(!settings.check, &lock::Holder::me(&settings.by, &settings.purpose, &settings.run)) {
@@ -97,12 +100,14 @@ pub fn serve(from: impl Read + Send + 'static, mut to: impl Write + Send + 'stat
         rescuable: 0,
         last_failure: None,
         perhaps: false,
+        told: Told::default(),
+        visits: HashMap::new(),
     };
     let exit = talk(&mut session);
     if !session.settings.check {
         let how = match exit {
             Exit::Lost => How::Stopped("the connection to the controller was lost".into()),
-            _ if session.wire.stopping() => How::Stopped("the operator stopped it".into()),
+            _ if session.wire.stopping() => How::Stopped(session.wire.why_stopped()),
             _ if session.any_failed => How::Failed,
             _ => How::Done,
         };
@@ -115,7 +120,7 @@ pub fn serve(from: impl Read + Send + 'static, mut to: impl Write + Send + 'stat
 
 fn talk(session: &mut Session<'_>) -> Exit {
     loop {
-        match session.wire.receive() {
+        match session.wire.next() {
             None => return if session.wire.lost() { Exit::Lost } else { Exit::Done },
             Some(ToAgent::Bye) => return Exit::Done,
             Some(ToAgent::Play(run)) => run_play(session, *run),
@@ -126,6 +131,10 @@ fn talk(session: &mut Session<'_>) -> Exit {
                     Err(e) => ToController::Fatal(format!("the journal can't be read: {e}")),
                 };
                 session.wire.send(&answer);
+            }
+            Some(ToAgent::Delegate { id, errand }) => {
+                let done = Box::new(session.run_errand(*errand));
+                session.wire.send(&ToController::Delegated { id, done });
             }
             Some(ToAgent::Undo { run }) => {
                 let answer = play_back(session, run.as_deref()).unwrap_or_else(ToController::Fatal);

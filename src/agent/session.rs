@@ -10,10 +10,11 @@ use crate::host::journal::Journal;
 use crate::host::{Overlay, RealHost};
 use crate::modules::PlanError;
 use crate::play::{Action, Include, Play, Task};
-use crate::protocol::{Status, TaskReport, ToController};
+use crate::protocol::{Status, TaskReport, ToController, Told};
 use crate::template::{Engine, OMIT, Scope, TemplateError};
 use crate::yaml::Node;
 use serde_json::{Map, Value as Json};
+use std::collections::HashMap;
 
 /// What the controller said in its Hello.
 #[derive(Clone, Debug)]
@@ -64,6 +65,10 @@ pub struct Session<'a> {
     pub last_failure: Option<(Json, Json)>,
     /// The handler now running was notified only perhaps (by a task a dry run can't know about).
     pub perhaps: bool,
+    /// What the task now running told beside its result, for hosts it is done for.
+    pub told: Told,
+    /// How often each task came to the point where hosts meet.
+    pub visits: HashMap<u32, u32>,
 }
 
 impl Session<'_> {

@@ -5,7 +5,7 @@
 //! parameters, extra vars, magic variables, loop variables.
 
 use crate::play::{LayerKind, Play, Role, Task, Vars};
-use crate::protocol::HostVars;
+use crate::protocol::{HostVars, Told};
 use crate::template::{Scope, Var};
 use crate::yaml::Node;
 use serde_json::{Map, Value as Json};
@@ -55,6 +55,17 @@ impl Memory {
     /// Sets variables as `include_vars` does.
     pub fn include(&mut self, vars: Vec<(String, Node)>) {
         self.included.extend(vars.into_iter().map(|(name, node)| (name, Var::Template(Arc::new(node)))));
+    }
+
+    /// Takes what a task told, wherever it ran.
+    pub fn take(&mut self, told: Told) {
+        for (name, value) in told.set {
+            self.set(&name, value);
+        }
+        if !told.facts.is_empty() {
+            self.add_facts(told.facts);
+        }
+        self.include(told.vars);
     }
 
     /// Facts and set variables, for other hosts' `hostvars`.

@@ -2,10 +2,12 @@
 
 use crate::host::apply::StopFlag;
 use crate::protocol::{FrameError, ToAgent, ToController, read_frame, write_frame};
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 /// How often the agent says that it is still there, in seconds, unless a shorter silence already counts as a broken line.
@@ -16,10 +18,14 @@ const SILENCE: u64 = 30;
 /// The connection to the controller.
 pub struct Wire {
     incoming: Receiver<ToAgent>,
+    /// Errands that came while another one's files were waited for.
+    later: RefCell<VecDeque<ToAgent>>,
     out: Arc<Mutex<Box<dyn Write + Send>>>,
     stop: StopFlag,
     lost: Arc<AtomicBool>,
     silence: Arc<AtomicU64>,
+    /// Why the controller said stop.
+    reason: Arc<OnceLock<String>>,
 }
 
 impl Wire {
@@ -29,10 +35,11 @@ impl Wire {
         let out: Arc<Mutex<Box<dyn Write + Send>>> = Arc::new(Mutex::new(Box::new(to)));
         let lost = Arc::new(AtomicBool::new(false));
         let silence = Arc::new(AtomicU64::new(SILENCE));
+        let reason = Arc::new(OnceLock::new());
         // Seconds since the last word, counted and not read off a clock: while the whole host stands still none pass.
         let quiet = Arc::new(AtomicU64::new(0));
         std::thread::spawn({
-            let (stop, lost, quiet) = (stop.clone(), lost.clone(), quiet.clone());
+            let (stop, lost, quiet, reason) = (stop.clone(), lost.clone(), quiet.clone(), reason.clone());
             let mut from = std::io::BufReader::new(from);
             move || {
                 loop {
@@ -40,8 +47,12 @@ impl Wire {
                     quiet.store(0, Ordering::SeqCst);
                     match frame {
                         Ok(ToAgent::Heartbeat) => {}
-                        Ok(ToAgent::Stop) => stop.stop(),
                         Ok(message) => {
+                            if let ToAgent::Stop(why) = &message {
+                                let _ = reason.set(why.clone());
+                                stop.stop();
+                            }
+                            // Who waits for something else hears of a stop, too.
                             if sender.send(message).is_err() {
                                 return;
                             }
@@ -79,7 +90,7 @@ impl Wire {
                 }
             }
         });
-        Self { incoming, out, stop, lost, silence }
+        Self { incoming, later: RefCell::default(), out, stop, lost, silence, reason }
     }
 
     /// Takes so many seconds without a word for a broken line.
@@ -95,10 +106,20 @@ impl Wire {
         }
     }
 
-    /// The next message; `None` when the controller is gone.
+    /// The next thing to do; `None` when the controller is gone.
+    pub fn next(&self) -> Option<ToAgent> {
+        self.later.borrow_mut().pop_front().or_else(|| self.hear(false))
+    }
+
+    /// The next answer; `None` when the controller is gone. Errands are kept for later.
     pub fn receive(&self) -> Option<ToAgent> {
+        self.hear(true)
+    }
+
+    fn hear(&self, answers: bool) -> Option<ToAgent> {
         loop {
             match self.incoming.recv_timeout(Duration::from_secs(1)) {
+                Ok(errand @ ToAgent::Delegate { .. }) if answers => self.later.borrow_mut().push_back(errand),
                 Ok(message) => return Some(message),
                 Err(RecvTimeoutError::Timeout) if !self.lost() => {}
                 Err(_) => return None,
@@ -114,6 +135,22 @@ impl Wire {
                 return Some(answer);
             }
         }
+    }
+
+    /// The same, but a stop ends the waiting.
+    pub fn wait<T>(&self, question: &ToController, pick: impl Fn(ToAgent) -> Option<T>) -> Option<T> {
+        self.send(question);
+        while !self.stopping() {
+            if let Some(answer) = pick(self.receive()?) {
+                return Some(answer);
+            }
+        }
+        None
+    }
+
+    /// Why the controller said stop.
+    pub fn why_stopped(&self) -> String {
+        self.reason.get().cloned().unwrap_or_else(|| "the operator stopped it".into())
     }
 
     /// Whether the line to the controller is gone (rather than a stop asked for).

@@ -82,8 +82,9 @@ pub fn ask(
                     diff: undo.diff,
                     stop_after: None,
                     login,
-                    // Without a purpose there is no lock: it is only looked at.
-                    purpose: if matches!(question, Question::Undo(_)) { "undo".into() } else { String::new() },
+                    purpose: "undo".into(),
+                    // The others only look.
+                    lock: matches!(question, Question::Undo(_)),
                     silence,
                 });
                 match question {

@@ -1,5 +1,8 @@
 //! The run loop: one thread that hears from every host and decides what each does next.
 
+mod errand;
+mod together;
+
 use super::batches::batches;
 use super::event::{Event, Phase, Reporter};
 use super::files::{FileStore, list};
@@ -9,7 +12,7 @@ use super::summary::Summary;
 use super::variables::{Magic, host_vars};
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::inventory::Inventory;
-use crate::play::{Include, Item, Privilege, Vars};
+use crate::play::{Include, Item, Privilege, Task, Vars};
 use crate::playbook::{PlaySource, Site, find_file};
 use crate::protocol::{PlayRun, ToAgent, ToController, VERSION};
 use crate::transport::{LinkEvent, LinkHandle, Target, open};
@@ -18,6 +21,7 @@ use serde_json::{Map, Value as Json};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use together::{Delegates, Together};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// How a run is to go.
@@ -59,6 +63,7 @@ pub type Via = Vec<(&'static str, String)>;
 /// Makes the connection target of a host; what a play says counts where its variables say nothing.
 pub type Targets<'a> = dyn Fn(&str, &Via) -> Result<Target, Diagnostic> + 'a;
 
+#[derive(Default)]
 struct Host {
     link: Option<LinkHandle>,
     /// Failed or unreachable: takes part in nothing more.
@@ -66,6 +71,17 @@ struct Host {
     /// Runs the current play.
     busy: bool,
     greeted: bool,
+    /// Runs no play, only tasks that others delegate.
+    delegate: bool,
+}
+
+impl Host {
+    /// Sends a message, if there is still somebody to hear it.
+    fn send(&self, message: ToAgent) {
+        if let Some(link) = &self.link {
+            link.send(message);
+        }
+    }
 }
 
 struct Run<'a> {
@@ -89,6 +105,12 @@ struct Run<'a> {
     stopping: bool,
     /// The operator is asked before each batch.
     step: bool,
+    /// A failure on one host ended the run on all.
+    aborted: bool,
+    together: Together,
+    delegates: Delegates,
+    /// Tasks with `delegate_to`.
+    delegated: HashMap<u32, Box<Task>>,
 }
 
 /// Runs all plays of `site` and tells `reporter` about it.
@@ -103,6 +125,7 @@ pub fn run(
     let mut plan = vec![];
     for play in &site.plays {
         let hosts = select(play, inventory, options)?;
+        together::check(play, inventory, options)?;
         let serial = play.serial.iter().map(|node| known(play, node, options)).collect::<Result<Vec<_>, _>>()?;
         let batches = batches(&hosts, &serial)?;
         plan.push((play, hosts, batches));
@@ -152,7 +175,7 @@ pub fn run(
         targets,
         reporter,
         index: names.iter().enumerate().map(|(i, n)| (n.clone(), i)).collect(),
-        hosts: names.iter().map(|_| Host { link: None, out: false, busy: false, greeted: false }).collect(),
+        hosts: names.iter().map(|_| Host::default()).collect(),
         names,
         privileges,
         vias,
@@ -164,10 +187,14 @@ pub fn run(
         receiver,
         stopping: false,
         step: options.step,
+        aborted: false,
+        together: Together::default(),
+        delegates: Delegates::default(),
+        delegated: HashMap::new(),
     };
     runtime.block_on(async {
         for (play, hosts, batches) in &plan {
-            if run.stopping || !run.play(play, hosts, batches).await {
+            if run.stopping || run.aborted || !run.play(play, hosts, batches).await {
                 break;
             }
         }
@@ -271,7 +298,7 @@ impl Run<'_> {
             if !self.stopping {
                 self.batch(play, hosts, &batch).await;
             }
-            if self.stopping {
+            if self.stopping || self.aborted {
                 self.leave(batches.iter().skip(number + 1).flatten());
                 break;
             }
@@ -297,10 +324,12 @@ impl Run<'_> {
     async fn batch(&mut self, play: &PlaySource, play_hosts: &[String], batch: &[String]) {
         let mut waiting: VecDeque<&String> = batch.iter().collect();
         let mut running: HashSet<usize> = HashSet::new();
-        let forks = self.options.forks.max(1);
+        // Where hosts begin each task together, none may wait for its turn.
+        let forks = if play.play.in_step { batch.len() } else { self.options.forks.max(1) };
+        self.gather(play, batch);
         let mut ticker = tokio::time::interval(Duration::from_millis(100));
         loop {
-            while running.len() < forks && !self.stopping {
+            while running.len() < forks && !self.stopping && !self.aborted {
                 let Some(host) = waiting.pop_front() else { break };
                 if let Some(index) = self.begin(play, play_hosts, batch, host) {
                     running.insert(index);
@@ -314,6 +343,7 @@ impl Run<'_> {
                     if self.hear(index, event) {
                         running.remove(&index);
                     }
+                    self.settle();
                 }
                 _ = tokio::signal::ctrl_c() => {
                     if self.stopping {
@@ -327,16 +357,14 @@ impl Run<'_> {
                     }
                     self.stopping = true;
                     self.reporter.event(Event::Stopping);
-                    for index in &running {
-                        if let Some(link) = &self.hosts[*index].link {
-                            link.send(ToAgent::Stop);
-                        }
+                    for host in self.hosts.iter().filter(|h| h.busy || h.delegate) {
+                        host.send(ToAgent::Stop("the operator stopped it".into()));
                     }
                 }
                 _ = ticker.tick() => self.reporter.tick(),
             }
         }
-        if self.stopping {
+        if self.stopping || self.aborted {
             self.leave(waiting.into_iter());
         }
     }
@@ -368,6 +396,7 @@ impl Run<'_> {
                 stop_after: self.options.stop_after,
                 login,
                 purpose: self.options.purpose.clone(),
+                lock: true,
                 silence,
             });
             self.hosts[index].link = Some(link);
@@ -406,6 +435,10 @@ impl Run<'_> {
 
     /// Takes one event; `true`: the host has nothing more to do in this batch.
     fn hear(&mut self, index: usize, event: LinkEvent) -> bool {
+        if self.hosts[index].delegate {
+            self.hear_delegate(index, event);
+            return false;
+        }
         let host = self.names[index].clone();
         match event {
             LinkEvent::Connecting => self.reporter.event(Event::Phase { host, phase: Phase::Connecting }),
@@ -496,7 +529,10 @@ impl Run<'_> {
                     let _ = sender.send((index, LinkEvent::Answer(Box::new(ToAgent::Module { task: request.task, done }))));
                 });
             }
-            ToController::PlayDone { failed, not_done, stopped, pending_handlers, variables } => {
+            ToController::Meet { key, once } => self.meet(index, key, once),
+            ToController::OnceDone { key, once } => self.once_done(index, &key, once),
+            ToController::NeedDelegate { task, to, root, errand } => self.delegate(index, task, &to, root, errand),
+            ToController::PlayDone { failed, fatal, not_done, stopped, pending_handlers, variables } => {
                 self.hosts[index].busy = false;
                 if !variables.is_empty() {
                     self.shared.insert(host.clone(), variables);
@@ -508,6 +544,9 @@ impl Run<'_> {
                 if failed || stopped {
                     self.hosts[index].out = true;
                 }
+                if failed {
+                    self.count_failure(&host, fatal);
+                }
                 self.reporter.event(Event::HostDone { host, failed, not_done, pending_handlers });
                 return true;
             }
@@ -515,7 +554,11 @@ impl Run<'_> {
                 self.unreachable(index, reason);
                 return true;
             }
-            ToController::Heartbeat | ToController::Facts(_) | ToController::Journal(_) | ToController::Undo(_) => {}
+            ToController::Heartbeat
+            | ToController::Facts(_)
+            | ToController::Journal(_)
+            | ToController::Undo(_)
+            | ToController::Delegated { .. } => {}
         }
         false
     }
@@ -561,6 +604,9 @@ impl Run<'_> {
             match item {
                 Item::Task(task) => {
                     self.search.insert(task.id, task.search_path.clone());
+                    if task.delegate_to.is_some() {
+                        self.delegated.insert(task.id, task.clone());
+                    }
                 }
                 Item::Block(block) => {
                     for part in [&block.block, &block.rescue, &block.always] {
@@ -575,7 +621,10 @@ impl Run<'_> {
         let host = self.names[index].clone();
         self.drop_host(index);
         self.summary.host(&host).unreachable = Some(reason.clone());
-        self.reporter.event(Event::Unreachable { host, reason });
+        self.reporter.event(Event::Unreachable { host: host.clone(), reason });
+        if !self.hosts[index].delegate {
+            self.count_unreachable(&host);
+        }
     }
 
     fn drop_host(&mut self, index: usize) {

@@ -128,6 +128,11 @@ impl Inventory {
         self.file.as_deref()
     }
 
+    /// Whether there is such a host; this machine always is, as `localhost`.
+    pub fn knows(&self, host: &str) -> bool {
+        self.data.hosts.contains_key(host) || LOCALHOST.contains(&host)
+    }
+
     /// All hosts, in the order of the inventory (groups in the order written, ungrouped hosts first, as Ansible has it).
     pub fn hosts(&self) -> Vec<String> {
         self.data.members("all")

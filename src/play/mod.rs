@@ -33,6 +33,8 @@ pub struct Play {
     pub includes: Vec<(String, Included)>,
     /// Run notified handlers even on a host where a task failed.
     pub force_handlers: bool,
+    /// No host begins a task before all are through with the one before: the play may have to stop on all of them.
+    pub in_step: bool,
 }
 
 /// A role some tasks of a play come from.

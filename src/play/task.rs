@@ -80,6 +80,12 @@ pub struct Task {
     pub diff: Option<Node>,
     /// `no_log` (a boolean or a template).
     pub no_log: Option<Node>,
+    /// `run_once` (a boolean or a template): one host of the batch does it for all.
+    pub run_once: Option<Node>,
+    /// `delegate_to`: the host that does it instead of this one.
+    pub delegate_to: Option<Node>,
+    /// `any_errors_fatal` (a boolean or a template): a failure ends the run on all hosts.
+    pub any_errors_fatal: Option<Node>,
     /// The role it belongs to, by [`Role::id`].
     pub role: Option<u32>,
     /// Folders in which relative `src` names are looked for, in order (role, file's folder, playbook's folder).

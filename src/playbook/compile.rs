@@ -178,6 +178,9 @@ impl Loader {
             check_mode: frame.check_mode.clone(),
             diff: frame.diff.clone(),
             no_log: frame.no_log.clone(),
+            run_once: frame.run_once.clone(),
+            delegate_to: frame.delegate_to.clone(),
+            any_errors_fatal: frame.any_errors_fatal.clone(),
             role: frame.role.as_ref().map(|r| r.id),
             search_path: search_path(frame, &draft.dir),
         }

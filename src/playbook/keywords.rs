@@ -25,25 +25,24 @@ pub(crate) const SHARED: &[&str] = &[
     "diff",
     "module_defaults",
     "collections",
+    "run_once",
+    "delegate_to",
+    "any_errors_fatal",
 ];
 
 /// Keywords Ansible knows at every level and fettle does not, each with what to do instead.
 pub(crate) const REFUSED: &[(&str, &str)] = &[
-    ("any_errors_fatal", "use `serial` to stop between batches of hosts"),
     ("async", "leave it out: a task may run as long as it takes"),
     ("become_exe", "sudo is looked up on the host's PATH"),
     ("become_flags", "leave it out: sudo is started with what it needs"),
     ("connection", "set it on the play, or `ansible_connection` in the inventory"),
     ("debugger", "leave it out; use -v and `debug` tasks"),
-    ("delegate_facts", ""),
-    ("delegate_to", "put the task into a play of its own for that host"),
+    ("delegate_facts", "gather the facts of that host in a play of its own"),
     ("ignore_unreachable", "an unreachable host never stops the others"),
-    ("local_action", "put the task into a play with `hosts: localhost` and `connection: local`"),
-    ("max_fail_percentage", "use `serial` to stop between batches of hosts"),
+    ("local_action", "write the module as usual, and `delegate_to: localhost` beside it"),
     ("poll", "leave it out: a task may run as long as it takes"),
     ("port", "set it on the play, or `ansible_port` in the inventory"),
     ("remote_user", "set it on the play, or `ansible_user` in the inventory; `become_user` changes the user of a task"),
-    ("run_once", "put the task into a play of its own for one host"),
     ("throttle", "use `serial` on the play, or -f for the whole run"),
     ("timeout", "leave it out; `command: timeout 60 …` limits a command"),
 ];
@@ -64,6 +63,9 @@ pub(crate) struct Keywords {
     pub no_log: Option<Node>,
     pub check_mode: Option<Node>,
     pub diff: Option<Node>,
+    pub run_once: Option<Node>,
+    pub delegate_to: Option<Node>,
+    pub any_errors_fatal: Option<Node>,
     pub notify: Vec<Node>,
     pub module_defaults: Vec<Node>,
 }
@@ -83,6 +85,9 @@ impl Keywords {
             no_log: get("no_log").and_then(|n| read::boolean_node(n, "no_log", out)),
             check_mode: get("check_mode").and_then(|n| read::boolean_node(n, "check_mode", out)),
             diff: get("diff").and_then(|n| read::boolean_node(n, "diff", out)),
+            run_once: get("run_once").and_then(|n| read::boolean_node(n, "run_once", out)),
+            delegate_to: get("delegate_to").and_then(|n| read::text_node(n, "delegate_to", out)),
+            any_errors_fatal: get("any_errors_fatal").and_then(|n| read::boolean_node(n, "any_errors_fatal", out)),
             notify: get("notify").map(|n| read::texts(n, "notify", out)).unwrap_or_default(),
             module_defaults: get("module_defaults").map(|n| module_defaults(n, modules, out)).unwrap_or_default(),
         };
@@ -110,8 +115,9 @@ fn check(k: &Keywords, out: &mut Diagnostics) {
     }
     let plain = k.name.iter().chain(&k.environment).chain(&k.notify).chain(&k.module_defaults);
     let booleans = k.ignore_errors.iter().chain(&k.no_log).chain(&k.check_mode).chain(&k.diff);
+    let others = k.run_once.iter().chain(&k.delegate_to).chain(&k.any_errors_fatal);
     let become_ = k.privilege.enabled.iter().chain(&k.privilege.user).chain(&k.privilege.method);
-    for node in plain.chain(booleans).chain(become_).chain(k.vars.0.iter().map(|(_, v)| v)) {
+    for node in plain.chain(booleans).chain(others).chain(become_).chain(k.vars.0.iter().map(|(_, v)| v)) {
         super::texts::template(node, out);
     }
 }
@@ -201,6 +207,9 @@ pub(crate) struct Frame {
     pub no_log: Option<Node>,
     pub check_mode: Option<Node>,
     pub diff: Option<Node>,
+    pub run_once: Option<Node>,
+    pub delegate_to: Option<Node>,
+    pub any_errors_fatal: Option<Node>,
     pub notify: Vec<Node>,
     pub module_defaults: Vec<Node>,
     pub role: Option<Arc<RoleInstance>>,
@@ -235,6 +244,9 @@ impl Frame {
         frame.no_log = or(&k.no_log, &self.no_log);
         frame.check_mode = or(&k.check_mode, &self.check_mode);
         frame.diff = or(&k.diff, &self.diff);
+        frame.run_once = or(&k.run_once, &self.run_once);
+        frame.delegate_to = or(&k.delegate_to, &self.delegate_to);
+        frame.any_errors_fatal = or(&k.any_errors_fatal, &self.any_errors_fatal);
         frame.notify.extend(k.notify.iter().cloned());
         frame.module_defaults.extend(k.module_defaults.iter().cloned());
         frame

@@ -104,6 +104,8 @@ pub struct PlaySource {
     pub hosts: Node,
     /// `serial`: batch sizes (numbers or percentages; may hold templates); empty: all hosts at once.
     pub serial: Vec<Node>,
+    /// `max_fail_percentage`: how many of a batch's hosts may fail (may hold a template).
+    pub max_fail_percentage: Option<Node>,
     /// `order`: inventory (the default), reverse_inventory, sorted, reverse_sorted or shuffle.
     pub order: Option<String>,
     /// The play's own tags.
@@ -257,6 +259,11 @@ impl PlaySource {
     /// (`open`) are not known here: they can become root only if something else in the play can.
     pub fn privilege(&self, default: bool) -> Privilege {
         reach::privilege(self, default)
+    }
+
+    /// Looks at every task the play may run, handlers and known includes too.
+    pub fn each_task(&self, look: &mut dyn FnMut(&crate::play::Task)) {
+        reach::each_task(self, look);
     }
 
     /// The names of variables the play's texts mention (some are filters' or functions' names). Variables

@@ -19,6 +19,7 @@ const PLAY: &[&str] = &[
     "gather_facts",
     "gather_subset",
     "serial",
+    "max_fail_percentage",
     "pre_tasks",
     "tasks",
     "post_tasks",
@@ -44,6 +45,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("when", "put it on tasks, on a block around them, or on `import_playbook`"),
     ("loop", "put it on tasks"),
     ("block", "put it below `tasks`"),
+    ("delegate_to", "put it on tasks, or make that host the play's own"),
 ];
 
 const IMPORT: &[&str] = &["import_playbook", "ansible.builtin.import_playbook", "ansible.legacy.import_playbook"];
@@ -190,12 +192,14 @@ impl Loader {
             handlers,
             includes: std::mem::take(&mut draft.includes),
             force_handlers: settings.force_handlers,
+            in_step: false,
         };
         notify::check(&play, &draft, &mut self.out);
         let mut source = PlaySource {
             play,
             hosts: hosts?,
             serial: settings.serial,
+            max_fail_percentage: settings.max_fail_percentage,
             order: settings.order,
             tags: keywords.tags,
             privilege,
@@ -295,6 +299,7 @@ impl Loader {
             gather_facts: get("gather_facts").and_then(|n| read::boolean(n, "gather_facts", out)),
             force_handlers: get("force_handlers").and_then(|n| read::boolean(n, "force_handlers", out)).unwrap_or(false),
             remote_user: get("remote_user").and_then(|n| read::text_node(n, "remote_user", out)),
+            max_fail_percentage: get("max_fail_percentage").and_then(|n| read::number_node(n, "max_fail_percentage", out)),
             port: get("port").and_then(|n| read::number_node(n, "port", out)),
             ..Settings::default()
         };
@@ -421,6 +426,7 @@ struct Settings {
     connection: Option<Node>,
     order: Option<String>,
     serial: Vec<Node>,
+    max_fail_percentage: Option<Node>,
     prompts: Vec<Prompt>,
 }
 

@@ -57,6 +57,9 @@ pub(crate) fn look(source: &mut PlaySource, out: &mut Diagnostics) {
             files.extend(file);
         });
     }
+    let mut in_step = source.max_fail_percentage.is_some();
+    items(source).for_each(|item| each(item, &mut |task| in_step |= task.any_errors_fatal.is_some()));
+    source.play.in_step = in_step;
     // Other hosts' variables may be built from anything.
     reach.all |= reach.hostvars;
     source.uses_hostvars = reach.hostvars;
@@ -137,6 +140,11 @@ fn items(source: &PlaySource) -> impl Iterator<Item = &Item> {
     play.sections.iter().flatten().chain(&play.handlers).chain(included)
 }
 
+/// Looks at every task.
+pub(crate) fn each_task(source: &PlaySource, look: &mut dyn FnMut(&Task)) {
+    items(source).for_each(|item| each(item, &mut |task| look(task)));
+}
+
 /// Whether the agent must be started as root: some task becomes another user.
 pub(crate) fn privilege(source: &PlaySource, default: bool) -> Privilege {
     let needs = |enabled: Option<&Node>| match enabled.map(|n| &n.value) {
@@ -165,6 +173,9 @@ fn task_nodes<'a>(task: &'a Task, see: &mut dyn FnMut(&'a Node, bool)) {
         &task.check_mode,
         &task.diff,
         &task.no_log,
+        &task.run_once,
+        &task.delegate_to,
+        &task.any_errors_fatal,
         &task.loop_control.label,
         &task.loop_control.pause,
         &task.privilege.enabled,

@@ -3,6 +3,7 @@
 use crate::diag::Loc;
 use crate::host::{Diff, undo};
 use crate::play::{Included, Play, Vars};
+use crate::yaml::Node;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
@@ -28,8 +29,10 @@ pub enum ToAgent {
         stop_after: Option<u32>,
         /// The user the connection logged in as (tasks without `become` run as this user).
         login: String,
-        /// What this run is, for the lock: `apply site.yml`. Empty: takes no lock (facts, ping, journal).
+        /// What this run is, for lock and journal: `apply site.yml`.
         purpose: String,
+        /// Take the lock. Without it nothing is held off: for looking, and where this run holds the host already.
+        lock: bool,
         /// Seconds without a word from the controller after which the line counts as broken.
         silence: u64,
     },
@@ -89,8 +92,29 @@ pub enum ToAgent {
     },
     /// Still here.
     Heartbeat,
-    /// Finish the change you are in, then stop (Ctrl-C at the controller).
-    Stop,
+    /// Finish the change you are in, then stop, for this reason (Ctrl-C at the controller, a failure that is everybody's).
+    Stop(String),
+    /// Answer to [`ToController::Meet`]: go on.
+    Go {
+        /// Where the host waits.
+        key: String,
+        /// For `run_once`: what became of the task on the host that did it. `None`: do it yourself.
+        once: Option<Result<Box<Once>, String>>,
+    },
+    /// Do a task for another host, and answer with [`ToController::Delegated`].
+    Delegate {
+        /// Names the question.
+        id: u64,
+        /// What to do.
+        errand: Box<Errand>,
+    },
+    /// Answer to [`ToController::NeedDelegate`].
+    Delegated {
+        /// The task's id.
+        task: u32,
+        /// What became of it, or why it could not even be tried.
+        done: Result<Box<Once>, String>,
+    },
     /// Nothing more will come.
     Bye,
 }
@@ -194,6 +218,38 @@ pub enum ToController {
         /// Say what differs.
         diff: bool,
     },
+    /// This host is about to begin a task that hosts do together, and waits.
+    Meet {
+        /// Names the place: the task, and how often this host has come there.
+        key: String,
+        /// `run_once`: one host does it. Otherwise all do, when all are here.
+        once: bool,
+    },
+    /// What became of the `run_once` task this host was told to do.
+    OnceDone {
+        /// Where the others wait.
+        key: String,
+        /// How it ended.
+        once: Box<Once>,
+    },
+    /// Have this done on another host.
+    NeedDelegate {
+        /// The task's id.
+        task: u32,
+        /// The other host.
+        to: String,
+        /// With root's rights.
+        root: bool,
+        /// What to do.
+        errand: Box<Errand>,
+    },
+    /// What became of an errand.
+    Delegated {
+        /// Names the question.
+        id: u64,
+        /// How it ended.
+        done: Box<Once>,
+    },
     /// Facts asked for.
     Facts(Map<String, Json>),
     /// Journal asked for.
@@ -206,6 +262,8 @@ pub enum ToController {
         failed: bool,
         /// Tasks that were not done: after a failure, `meta: end_host`, or a stop.
         not_done: u32,
+        /// The failure is everybody's (`any_errors_fatal`).
+        fatal: bool,
         /// The run was stopped (by the operator, or because the line broke).
         stopped: bool,
         /// Names of handlers notified but not run.
@@ -301,6 +359,63 @@ pub struct ChangeReport {
     pub diff: Option<Diff>,
     /// Performed and verified (apply), or predicted (dry run).
     pub done: bool,
+}
+
+/// What a task that one host does for others came to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Once {
+    /// How it ended.
+    pub status: Status,
+    /// It failed, and `ignore_errors` took it.
+    pub ignored: bool,
+    /// One line for the operator.
+    pub message: String,
+    /// What was or would be changed.
+    pub changes: Vec<ChangeReport>,
+    /// The result as `register` gets it.
+    pub result: Map<String, Json>,
+    /// Things the operator should see.
+    pub warnings: Vec<String>,
+    /// What it told beside its result.
+    pub told: Told,
+    /// What `meta` asks of every host.
+    pub meta: Vec<String>,
+}
+
+/// Variables a task sets beside its result.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Told {
+    /// `set_fact`.
+    pub set: Map<String, Json>,
+    /// `setup`, and `set_fact` with `cacheable`.
+    pub facts: Map<String, Json>,
+    /// `include_vars`.
+    pub vars: Vec<(String, Node)>,
+}
+
+/// A task for another host, its templates rendered: that host learns nothing else of the one that sends it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Errand {
+    /// The task's id: files are asked for by it.
+    pub task: u32,
+    /// Where the task stands.
+    pub loc: Loc,
+    /// The module.
+    pub module: String,
+    /// Its arguments.
+    pub args: Map<String, Json>,
+    /// For `template`: the text.
+    pub text: Option<String>,
+    /// Its environment.
+    pub environment: Vec<(String, String)>,
+    /// Whom it becomes; `None`: the user who logs in there.
+    pub user: Option<String>,
+    /// Predict only.
+    pub check: bool,
+    /// Send diffs.
+    pub diff: bool,
+    /// `no_log`.
+    pub hidden: bool,
 }
 
 /// What a module did on the controller.

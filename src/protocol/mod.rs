@@ -5,5 +5,6 @@ mod message;
 
 pub use frame::{FRAME_LIMIT, FrameError, decode, encode, read_frame, write_frame};
 pub use message::{
-    ChangeReport, FileRef, HostVars, Journal, LockHolder, ModuleDone, PlayRun, Status, TaskReport, ToAgent, ToController, VERSION,
+    ChangeReport, Errand, FileRef, HostVars, Journal, LockHolder, ModuleDone, Once, PlayRun, Status, TaskReport, ToAgent, ToController,
+    Told, VERSION,
 };
