@@ -131,7 +131,17 @@ impl Names<'_> {
         {
             let short = name.strip_prefix("ansible.builtin.").unwrap_or(name);
             if !KNOWN.contains(&short) {
-                self.say(format!("the lookup `{name}` is not supported"), short, KNOWN);
+                let why = match short {
+                    "env" | "file" | "fileglob" | "pipe" | "template" | "password" | "lines" | "ini" | "csvfile" | "url" => {
+                        "templates are rendered on the host, which has neither the workstation's files nor its environment: give the value with -e or vars_files".to_owned()
+                    }
+                    _ => format!("there are the lookups {}", KNOWN.join(", ")),
+                };
+                self.found.push(
+                    Diagnostic::error(self.loc, format!("the lookup `{name}` is not supported"))
+                        .nearest(short, KNOWN.iter().copied())
+                        .help(why),
+                );
             }
         }
         self.expr(&call.expr);
