@@ -104,7 +104,8 @@ pub fn serve(from: impl Read + Send + 'static, mut to: impl Write + Send + 'stat
         visits: HashMap::new(),
     };
     let exit = talk(&mut session);
-    if !session.settings.check {
+    // A dry run has a journal only where a task has `check_mode: false`.
+    if !session.settings.check || session.journal.is_begun() {
         let how = match exit {
             Exit::Lost => How::Stopped("the connection to the controller was lost".into()),
             _ if session.wire.stopping() => How::Stopped(session.wire.why_stopped()),

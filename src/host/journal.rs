@@ -168,6 +168,11 @@ impl Journal {
         self.write(&entry).map(|_| ())
     }
 
+    /// Whether this run has written something.
+    pub fn is_begun(&self) -> bool {
+        self.file.is_some()
+    }
+
     /// Notes how the run ended. A run without changes writes nothing, unless it is the one that ends well
     /// after one that did not.
     pub fn finish(&mut self, how: How) -> io::Result<()> {
