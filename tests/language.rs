@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::runs::{statuses, text};
+use support::runs::{Playbook, said, statuses, text};
 use support::{Lab, fettle};
 
 #[test]
@@ -37,6 +37,7 @@ fn a_dry_run_sees_its_own_predictions_and_guesses_nothing() {
     );
     assert_eq!(lab.sh("node01", "ls /root/f 2>/dev/null || echo none"), "none");
     let apply = fettle(["apply", &path, "-i", &inventory, "--json"]);
+    assert!(!text(&apply).contains("did not come to its end"), "the dry run did, though it really ran something: {}", text(&apply));
     assert!(
         statuses(&apply).contains(&"reads: ok".to_owned()) && statuses(&apply).contains(&"run: changed".to_owned()),
         "{}",
@@ -79,4 +80,21 @@ fn handlers_blocks_includes_batches_and_tags_run_as_in_ansible() {
     assert_eq!(statuses(&tagged), ["tagged: ok"], "{}", text(&tagged));
     let list = fettle(["plan", &path, "-i", &inventory, "--list-tasks"]);
     assert!(text(&list).contains("tagged\tTAGS: [only]"), "{}", text(&list));
+}
+
+#[test]
+fn plays_know_their_hosts_and_who_is_left() {
+    let Some(lab) = Lab::new(3, 0) else { return };
+    let playbook = Playbook::new(
+        "- hosts: ais\n  gather_facts: false\n  serial: 2\n  tasks:\n    - {fail: {msg: out}, when: inventory_hostname == 'node02'}\n    - {name: who, debug: {msg: \"{{ [ansible_play_hosts_all, ansible_play_hosts, ansible_play_batch, play_hosts] | map('join', ',') | join(' ') }}\"}}\n",
+    );
+    let output = lab.fettle(&["apply", &playbook.path(), "--json"]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    assert_eq!(
+        said(&output, "who"),
+        [
+            "node01: node01,node02,node03 node01,node02,node03 node01,node02 node01,node02",
+            "node03: node01,node02,node03 node01,node03 node03 node03",
+        ]
+    );
 }

@@ -403,8 +403,10 @@ impl Run<'_> {
         } else {
             self.reporter.event(Event::Phase { host: host.to_owned(), phase: Phase::Running });
         }
+        let left: Vec<String> = play_hosts.iter().filter(|h| !self.host(h).out).cloned().collect();
         let magic = Magic {
             play_hosts,
+            left: &left,
             batch,
             check: self.options.check,
             diff: self.options.diff,

@@ -17,6 +17,8 @@ const ANSIBLE_VERSION: (u32, u32, u32) = (2, 18, 0);
 pub struct Magic<'a> {
     /// The hosts of the play.
     pub play_hosts: &'a [String],
+    /// Of those, the ones that have neither failed nor become unreachable.
+    pub left: &'a [String],
     /// Of those, the ones in this batch.
     pub batch: &'a [String],
     /// A dry run.
@@ -90,8 +92,9 @@ fn magic_values(inventory: &Inventory, play: &PlaySource, host: &str, magic: &Ma
         "ansible_inventory_sources": inventory.sources(),
         "group_names": inventory.group_names(host),
         "groups": inventory.groups(),
-        "play_hosts": magic.play_hosts,
-        "ansible_play_hosts": magic.play_hosts,
+        // An old name of ansible_play_batch.
+        "play_hosts": magic.batch,
+        "ansible_play_hosts": magic.left,
         "ansible_play_hosts_all": magic.play_hosts,
         "ansible_play_batch": magic.batch,
         "ansible_play_name": play.play.name,
