@@ -171,6 +171,21 @@ fn a_playbook_brings_a_cluster_up_with_its_primary_where_it_was_asked_for() {
     assert_eq!(primary, ["n3"], "{json:#}");
     let text = run("apply");
     assert!(text.contains("1 unchanged"), "{text}");
+
+    // Away again: a dry run takes nothing, and the namespace stays.
+    let absent = task.replace("timeout: 60", "state: absent").replace("CLUSTER", &spec.display().to_string());
+    std::fs::write(&play, absent).unwrap();
+    let text = run("plan");
+    assert!(
+        text.contains("StatefulSet storage/ais-proxy: deleted") && text.contains("node n1: remove label nvidia.com/ais-proxy"),
+        "{text}"
+    );
+    assert!(world.get("StatefulSet", "ais-proxy").is_some());
+    run("apply");
+    assert_eq!(world.get("StatefulSet", "ais-proxy"), None);
+    assert!(world.get("Namespace", "storage").is_some());
+    let text = run("apply");
+    assert!(text.contains("1 unchanged"), "{text}");
 }
 
 #[test]
@@ -255,6 +270,18 @@ fn what_stands_in_the_way_is_said_before_anything_changes() {
         world.run("deploy", &SPEC.replace("- path: /ais/sda", "- path: /ais/sda\n      claim: {size: 1Ti, storage_class: fast}"), &[]);
     let text = said(&output);
     assert!(!output.status.success() && text.contains(".spec.volumeClaimTemplates") && text.contains("--recreate"), "{text}");
+
+    // What another cluster holds on the same nodes.
+    let other = SPEC
+        .replace("namespace: storage", "namespace: other")
+        .replace("proxies:\n", "node_labels: {scheme: per_cluster}\nproxies:\n  ports: {public: 41080}\n")
+        .replace("  mountpaths:\n", "  ports: {public: 41081}\n  mountpaths:\n");
+    let output = world.run("deploy", &other, &["--check"]);
+    let text = said(&output);
+    assert!(!output.status.success() && text.contains("mountpath /ais/sda of n1, n2, n3 is taken by the cluster storage/ais"), "{text}");
+    world.good("deploy", &other.replace("/ais/sda", "/ais/sdb"), &["--check"]);
+    let text = said(&world.run("deploy", &other.replace("/ais/sda", "/ais/sdb").replace("41081", "51081"), &["--check"]));
+    assert!(text.contains("port 51081 of n1, n2, n3 is taken by the cluster storage/ais"), "{text}");
 
     // Nodes that aren't there, and credentials that don't work.
     let output = world.run("deploy", &SPEC.replace("[n1, n2, n3]", "[n1, n2, nn3]"), &["--check"]);

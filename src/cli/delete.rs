@@ -49,6 +49,9 @@ pub fn delete(args: &DeleteArgs) -> Result<Exit, CliError> {
                 println!("Nothing was changed: this was a dry run.");
                 return Ok(Exit(0));
             }
+            if removal.is_empty() && folders.is_empty() {
+                return Ok(Exit(0));
+            }
             if inventory.is_none() && !folders.is_empty() {
                 let count: usize = folders.values().map(Vec::len).sum();
                 return Err(CliError::Failed(format!(

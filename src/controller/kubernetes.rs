@@ -5,8 +5,11 @@
 
 use crate::cluster::{LabelledNodes, open};
 use crate::inventory::Inventory;
+use crate::kube::delete::{delete as take_away, find};
 use crate::kube::deploy::{Deployment, Options, deploy, plan, word};
-use crate::kube::{Access, KubeError, Outcome, Quiet, Server, Taint, connect, kind, plan_labels, plan_taints, set_labels, set_taints};
+use crate::kube::{
+    Access, Info, KubeError, Outcome, Quiet, Server, Taint, connect, kind, plan_labels, plan_taints, set_labels, set_taints,
+};
 use crate::protocol::{ChangeReport, ModuleDone};
 use serde_json::{Map, Value as Json, json};
 use std::path::PathBuf;
@@ -173,6 +176,10 @@ async fn aisnode(request: &Request) -> Result<ModuleDone, String> {
     };
     let opened = open(std::slice::from_ref(&spec), inventory.as_ref(), Some(&nodes)).map_err(|e| e.to_string())?;
     let resolved = opened.clusters.first().ok_or("no cluster in the spec")?;
+    let warnings = opened.warnings.0.iter().map(ToString::to_string).collect();
+    if request.is_absent() {
+        return remove(request, &server, &Info::new(resolved), &resolved.labels(), warnings).await;
+    }
     let deployment = Deployment::new(resolved).map_err(|e| e.to_string())?;
     let seconds = request.args.get("timeout").and_then(Json::as_u64).unwrap_or(600);
     let options =
@@ -198,5 +205,23 @@ async fn aisnode(request: &Request) -> Result<ModuleDone, String> {
     }
     let result =
         Map::from_iter([("endpoint".to_owned(), json!(deployment.info.endpoint)), ("cluster".to_owned(), json!(deployment.info.name))]);
-    Ok(ModuleDone { changes, result, warnings: opened.warnings.0.iter().map(ToString::to_string).collect() })
+    Ok(ModuleDone { changes, result, warnings })
+}
+
+/// Takes a cluster away. A task can't ask, so claims and volumes always stay: only `fettle delete` takes those.
+async fn remove(
+    request: &Request,
+    server: &Server,
+    info: &Info,
+    labels: &[(String, String, String)],
+    warnings: Vec<String>,
+) -> Result<ModuleDone, String> {
+    let removal = find(server, info, labels).await.map_err(text)?;
+    let objects = removal.objects.iter().map(|(kind, name, _)| change(format!("{kind} {}/{name}: deleted", info.namespace)));
+    let gone = removal.labels.iter().map(|c| change(format!("node {}: remove label {}", c.node, c.key)));
+    let changes = objects.chain(gone).collect();
+    if !request.check {
+        take_away(server, info, &removal, false, false, &mut Quiet).await.map_err(text)?;
+    }
+    Ok(ModuleDone { changes, result: Map::from_iter([("cluster".to_owned(), json!(info.name))]), warnings })
 }

@@ -3,12 +3,14 @@
 
 use super::apply::{Applied, Options as ApplyOptions, Outcome, apply, gone};
 use super::labels::{LabelChange, LabelPlan, plan_labels, set_labels};
+use super::neighbours::{Claim, claims, clashes};
 use super::pods::pods;
 use super::{Info, KubeError, Progress, Role, Server, kind, members, rollout, shrink, wait};
 use crate::cluster::{Object, Resolved};
 use crate::diag::Diagnostics;
 use crate::host::Diff;
 use serde_json::Value as Json;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -21,12 +23,14 @@ pub struct Deployment {
     pub objects: Vec<Object>,
     /// Labels its nodes need: node, key, value.
     pub labels: Vec<(String, String, String)>,
+    /// What it takes of its nodes.
+    pub claims: BTreeMap<String, Claim>,
 }
 
 impl Deployment {
     /// What a spec becomes.
     pub fn new(resolved: &Resolved) -> Result<Self, Diagnostics> {
-        Ok(Self { info: Info::new(resolved), objects: resolved.objects()?, labels: resolved.labels() })
+        Ok(Self { info: Info::new(resolved), objects: resolved.objects()?, labels: resolved.labels(), claims: claims(resolved) })
     }
 }
 
@@ -82,6 +86,7 @@ pub async fn plan(server: &Server, deployment: &Deployment, options: Options) ->
             plan.problems.extend(plan.labels.conflicts.iter().map(conflict));
         }
     }
+    plan.problems.extend(clashes(server, &deployment.info, &deployment.claims).await?);
     let how = ApplyOptions { dry_run: true, force: options.force, recreate: options.recreate };
     for object in &deployment.objects {
         match apply(server, object, how).await {

@@ -53,10 +53,13 @@ pub const AISNODE: Module = Module {
     name: "aisnode",
     collections: &["fettle"],
     aliases: &[],
-    doc: "Brings an AIStore cluster to its spec, as `fettle deploy` does, and waits until it is complete. \
+    doc: "Brings an AIStore cluster to its spec, as `fettle deploy` does, and waits until it is complete; or takes it away, as \
+          `fettle delete` does, and leaves its state and what users stored. \
           For the workstation itself: `hosts: localhost`, `connection: local`.",
     args: &[
         Arg::new("cluster", Kind::Str, "path of the cluster spec, from the working folder").required().alias(&["spec"]),
+        Arg::new("state", Kind::Choice(STATE), "there or not; with `absent` claims, volumes, folders of hosts and the namespace stay")
+            .default("present"),
         Arg::new("inventory", Kind::StrList, "inventories, for specs that name groups"),
         Arg::new("timeout", Kind::Int, "seconds to wait for the cluster; 0: don't wait").default("600"),
         Arg::new("force_conflicts", Kind::Bool, "take fields over from other managers").default("no"),

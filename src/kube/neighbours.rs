@@ -1,0 +1,131 @@
+//! Other AIStore clusters on the same nodes, whoever made them: ports and filesystems that are theirs already.
+
+use super::{Info, KubeError, Server, kind};
+use crate::cluster::{Resolved, Role};
+use serde_json::Value as Json;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a cluster takes of a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claim {
+    ports: BTreeSet<u16>,
+    mountpaths: BTreeSet<String>,
+}
+
+/// What a spec takes, by node. Nodes that only labels choose are not known; there the scheduler finds out.
+pub fn claims(resolved: &Resolved) -> BTreeMap<String, Claim> {
+    let mut all: BTreeMap<String, Claim> = BTreeMap::new();
+    for role in [Role::Proxy, Role::Target] {
+        for node in resolved.of(role) {
+            all.entry(node.name.clone()).or_default().ports.extend(resolved.host_ports(role));
+        }
+    }
+    for set in resolved.target_sets() {
+        for node in &set.nodes {
+            let paths = set.mountpaths.iter().filter(|m| m.claim.is_none()).map(|m| m.path.to_string());
+            all.entry((*node).to_owned()).or_default().mountpaths.extend(paths);
+        }
+    }
+    all
+}
+
+/// Asks the server for pods of other clusters on these nodes; what they hold of `claims` is an error each.
+pub async fn clashes(server: &Server, info: &Info, claims: &BTreeMap<String, Claim>) -> Result<Vec<KubeError>, KubeError> {
+    let Some(pods) = kind("Pod").filter(|_| !claims.is_empty()) else { return Ok(vec![]) };
+    let list = match server.list(pods, None, "app.kubernetes.io/component in (proxy,target)").await {
+        Ok(list) => list,
+        // Who may see one namespace only can't know; the scheduler still keeps ports apart.
+        Err(KubeError::Denied(_)) => return Ok(vec![]),
+        Err(e) => return Err(e),
+    };
+    Ok(found(info, claims, &list).into_iter().map(KubeError::Other).collect())
+}
+
+fn found(info: &Info, claims: &BTreeMap<String, Claim>, pods: &[Json]) -> Vec<String> {
+    // What is taken, by whom, and on which nodes.
+    let mut taken: BTreeMap<(String, String), BTreeSet<&str>> = BTreeMap::new();
+    for pod in pods {
+        let text = |pointer: &str| pod.pointer(pointer).and_then(Json::as_str).unwrap_or_default();
+        let (namespace, name) = (text("/metadata/namespace"), pod["metadata"]["labels"]["app.kubernetes.io/name"].as_str());
+        let name = name.unwrap_or_else(|| text("/metadata/name"));
+        let over = matches!(text("/status/phase"), "Succeeded" | "Failed");
+        let Some((node, claim)) = claims.get_key_value(text("/spec/nodeName")).filter(|_| !over) else { continue };
+        if (namespace, name) == (info.namespace.as_str(), info.name.as_str()) {
+            continue;
+        }
+        let mut clash = |what: String| {
+            taken.entry((what, format!("{namespace}/{name}"))).or_default().insert(node.as_str());
+        };
+        let network = pod["spec"]["hostNetwork"] == true;
+        let containers = pod["spec"]["containers"].as_array().into_iter().flatten();
+        for port in containers.flat_map(|c| c["ports"].as_array().into_iter().flatten()) {
+            let number = if network { &port["containerPort"] } else { &port["hostPort"] };
+            if let Some(port) = number.as_u64().and_then(|p| u16::try_from(p).ok()).filter(|p| claim.ports.contains(p)) {
+                clash(format!("port {port}"));
+            }
+        }
+        for path in pod["spec"]["volumes"].as_array().into_iter().flatten().filter_map(|v| v["hostPath"]["path"].as_str()) {
+            let within = |m: &&String| path == m.as_str() || path.strip_prefix(m.as_str()).is_some_and(|rest| rest.starts_with('/'));
+            if let Some(mountpath) = claim.mountpaths.iter().find(within) {
+                clash(format!("mountpath {mountpath}"));
+            }
+        }
+    }
+    let line = |((what, whose), nodes): ((String, String), BTreeSet<&str>)| {
+        // More names than fit a line help nobody.
+        let first: Vec<&str> = nodes.iter().take(3).copied().collect();
+        let more = nodes.len().checked_sub(3).filter(|n| *n > 0).map(|n| format!(" and {n} more")).unwrap_or_default();
+        format!(
+            "{what} of {}{more} is taken by the cluster {whose}: clusters on one node need their own ports and mountpaths",
+            first.join(", ")
+        )
+    };
+    taken.into_iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn pod(namespace: &str, cluster: &str, node: &str, spec: &Json) -> Json {
+        let mut spec = spec.clone();
+        spec["nodeName"] = json!(node);
+        json!({"metadata": {"name": "x-0", "namespace": namespace, "labels": {"app.kubernetes.io/name": cluster}}, "spec": spec, "status": {"phase": "Running"}})
+    }
+
+    #[test]
+    fn what_others_hold_on_the_same_nodes_is_named() {
+        let info = Info {
+            name: "ais".into(),
+            namespace: "two".into(),
+            https: false,
+            sets: vec![],
+            proxy_port: 1,
+            target_port: 2,
+            endpoint: String::new(),
+            initial_primary: None,
+            rebalance: true,
+            config: Json::Null,
+        };
+        let claim = Claim { ports: [51080, 51081].into(), mountpaths: ["/ais/sda".to_owned()].into() };
+        let claims: BTreeMap<String, Claim> = ["n1", "n2", "n3", "n4"].map(|n| (n.to_owned(), claim.clone())).into();
+        let port = json!({"containers": [{"ports": [{"containerPort": 51080, "hostPort": 51080}]}]});
+        let disk = json!({"containers": [{}], "volumes": [{"hostPath": {"path": "/ais/sda/one/ais/target"}}, {"hostPath": {"path": "/ais/sdab"}}]});
+        let network = json!({"hostNetwork": true, "containers": [{"ports": [{"containerPort": 51081}]}]});
+        let pods: Vec<Json> = ["n1", "n2", "n3", "n4"].map(|n| pod("one", "ais", n, &port)).into();
+        assert_eq!(
+            found(&info, &claims, &pods),
+            [
+                "port 51080 of n1, n2, n3 and 1 more is taken by the cluster one/ais: clusters on one node need their own ports and mountpaths"
+            ]
+        );
+        let all = found(&info, &claims, &[pod("one", "b", "n1", &disk), pod("one", "b", "n2", &network)]);
+        assert!(all[0].starts_with("mountpath /ais/sda of n1 is taken by the cluster one/b"), "{all:?}");
+        assert!(all[1].starts_with("port 51081 of n2 is taken") && all.len() == 2, "{all:?}");
+        // Our own, other nodes', and those that are over.
+        let mut over = pod("one", "ais", "n1", &port);
+        over["status"]["phase"] = json!("Failed");
+        assert_eq!(found(&info, &claims, &[pod("two", "ais", "n1", &port), pod("one", "ais", "n9", &port), over]), Vec::<String>::new());
+    }
+}
