@@ -318,7 +318,8 @@ targets:
     let text = said(&output);
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(
-        text.contains("/ais/sda is not mounted") && text.contains("the hosts are not ready for this cluster; nothing was changed"),
+        text.contains("no filesystem of a disk is mounted on /ais/sda")
+            && text.contains("the hosts are not ready for this cluster; nothing was changed"),
         "{text}"
     );
 

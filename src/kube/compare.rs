@@ -98,7 +98,7 @@ mod tests {
         assert_eq!(difference("ConfigMap a", Some(&before), &after), None);
         after["data"]["x"] = json!("2");
         let diff = difference("ConfigMap a", Some(&before), &after).unwrap();
-        assert!(diff.before.contains("x: '1'") && diff.after.contains("x: '2'"), "{diff:?}");
+        assert!(diff.before.contains("x: \"1\"") && diff.after.contains("x: \"2\""), "{diff:?}");
     }
 
     #[test]
