@@ -2,8 +2,42 @@
 
 use super::proxy::Proxy;
 use crate::host::glob::matches_host;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// Which addresses of a host count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Family {
+    /// All.
+    #[default]
+    Any,
+    /// IPv4's.
+    Four,
+    /// IPv6's.
+    Six,
+}
+
+impl Family {
+    /// Reads the value of `AddressFamily`.
+    pub fn read(value: &str) -> Option<Self> {
+        match value.to_ascii_lowercase().as_str() {
+            "any" => Some(Self::Any),
+            "inet" => Some(Self::Four),
+            "inet6" => Some(Self::Six),
+            _ => None,
+        }
+    }
+
+    /// Whether an address counts.
+    pub fn has(self, address: &SocketAddr) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Four => address.is_ipv4(),
+            Self::Six => address.is_ipv6(),
+        }
+    }
+}
 
 /// What the operator's SSH configuration says about a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +58,8 @@ pub struct HostConfig {
     pub identities_only: bool,
     /// `ProxyJump` or `ProxyCommand`.
     pub proxy: Option<Proxy>,
+    /// `AddressFamily`.
+    pub family: Option<Family>,
     /// `ConnectTimeout`, seconds.
     pub timeout: Option<u64>,
     /// `ServerAliveInterval`, seconds.
@@ -81,6 +117,7 @@ fn apply(path: &Path, host: &str, config: &mut HostConfig, depth: usize) {
             "userknownhostsfile" if config.known_hosts.is_empty() => config.known_hosts = value.split_whitespace().map(expand).collect(),
             "stricthostkeychecking" => set(&mut config.strict, value.to_ascii_lowercase()),
             "identitiesonly" => config.identities_only |= value.eq_ignore_ascii_case("yes"),
+            "addressfamily" => config.family = config.family.or(Family::read(value)),
             "proxyjump" | "proxycommand" if config.proxy.is_none() => config.proxy = Some(Proxy::read(keyword, value)),
             "serveraliveinterval" => config.alive_interval = config.alive_interval.or(value.parse().ok()),
             "serveralivecountmax" => config.alive_count = config.alive_count.or(value.parse().ok()),

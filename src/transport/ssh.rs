@@ -1,5 +1,6 @@
 //! One SSH connection: connect, check the host key, log in, start a command.
 
+use super::config::Family;
 use super::error::LinkError;
 use super::known_hosts::{self, Verdict};
 use super::pipe::Pipe;
@@ -95,8 +96,14 @@ fn connect(target: &Target, deadline: Instant) -> Result<TcpStream, LinkError> {
     let addresses: Vec<_> = (target.address.as_str(), target.port)
         .to_socket_addrs()
         .map_err(|e| LinkError::Unreachable(format!("the name {} can't be resolved: {e}", target.address)))?
+        .filter(|a| target.family.has(a))
         .collect();
-    let mut reason = "it has no address".to_owned();
+    let mut reason = match target.family {
+        Family::Any => "it has no address",
+        Family::Four => "it has no IPv4 address, and AddressFamily wants one",
+        Family::Six => "it has no IPv6 address, and AddressFamily wants one",
+    }
+    .to_owned();
     for (i, address) in addresses.iter().enumerate() {
         // What time is left is shared by the addresses not yet tried.
         let share = deadline.saturating_duration_since(Instant::now()) / u32::try_from(addresses.len() - i).unwrap_or(1);

@@ -1,6 +1,6 @@
 //! Where and how to connect: inventory variables, command-line defaults and `~/.ssh/config` put together.
 
-use super::config::{self, HostConfig, expand};
+use super::config::{self, Family, HostConfig, expand};
 use super::proxy::{Destination, Proxy};
 use crate::diag::{Diagnostic, Loc};
 use serde_json::{Map, Value as Json};
@@ -92,6 +92,8 @@ pub struct Target {
     pub kind: Kind,
     /// The shell command that carries the connection (`ProxyJump`, `ProxyCommand`); `None`: it goes straight.
     pub proxy: Option<String>,
+    /// Which of its addresses count.
+    pub family: Family,
     /// Where to connect to.
     pub address: String,
     /// Port.
@@ -163,7 +165,7 @@ impl Target {
         let mut strict = None;
         for variable in ["ansible_ssh_common_args", "ansible_ssh_extra_args", "ansible_ssh_args"] {
             if let Some(args) = text(&[variable]) {
-                ssh_args(&args, &mut ssh, &mut strict).map_err(|e| wrong(variable, e).help("fettle speaks SSH itself; understood are -o with User, Port, IdentityFile, IdentitiesOnly, UserKnownHostsFile, StrictHostKeyChecking, ConnectTimeout, ServerAliveInterval, ServerAliveCountMax, ProxyJump, ProxyCommand, -J and OpenSSH's options about connection sharing"))?;
+                ssh_args(&args, &mut ssh, &mut strict).map_err(|e| wrong(variable, e).help("fettle speaks SSH itself; understood are -o with User, Port, IdentityFile, IdentitiesOnly, UserKnownHostsFile, StrictHostKeyChecking, ConnectTimeout, ServerAliveInterval, ServerAliveCountMax, ProxyJump, ProxyCommand, AddressFamily, -J and OpenSSH's options about connection sharing"))?;
             }
         }
         let silence = ssh.silence().unwrap_or(defaults.silence);
@@ -215,6 +217,7 @@ impl Target {
             host: host.to_owned(),
             kind,
             proxy,
+            family: ssh.family.unwrap_or_default(),
             address,
             port,
             user,
@@ -257,6 +260,7 @@ fn merge(config: &mut HostConfig, system: HostConfig) {
         config.known_hosts = system.known_hosts;
     }
     config.proxy = config.proxy.take().or(system.proxy);
+    config.family = config.family.or(system.family);
     config.timeout = config.timeout.or(system.timeout);
     config.alive_interval = config.alive_interval.or(system.alive_interval);
     config.alive_count = config.alive_count.or(system.alive_count);
@@ -273,7 +277,9 @@ fn ssh_args(args: &str, config: &mut HostConfig, strict: &mut Option<String>) ->
             "-p" => format!("Port={}", words.next().ok_or("-p needs a number")?),
             "-J" => format!("ProxyJump={}", words.next().ok_or("-J needs a host")?),
             "-l" => format!("User={}", words.next().ok_or("-l needs a user")?),
-            "-C" | "-q" | "-T" | "-4" | "-6" | "-a" | "-x" => continue,
+            "-4" => "AddressFamily=inet".to_owned(),
+            "-6" => "AddressFamily=inet6".to_owned(),
+            "-C" | "-q" | "-T" | "-a" | "-x" => continue,
             other => match other.strip_prefix("-o") {
                 Some(option) => option.to_owned(),
                 None => return Err(format!("`{other}` is not supported")),
@@ -287,6 +293,7 @@ fn ssh_args(args: &str, config: &mut HostConfig, strict: &mut Option<String>) ->
             "port" => config.port = Some(value.parse().map_err(|_| format!("`{value}` is no port"))?),
             "user" => config.user = Some(value),
             keyword @ ("proxyjump" | "proxycommand") => config.proxy = Some(Proxy::read(keyword, &value)),
+            "addressfamily" => config.family = Some(Family::read(&value).ok_or_else(|| format!("`{value}` is no address family"))?),
             "hostname" => config.host_name = Some(value),
             "identityfile" => config.identity_files.insert(0, expand(&value)),
             "identitiesonly" => config.identities_only = value.eq_ignore_ascii_case("yes"),
@@ -307,7 +314,6 @@ fn ssh_args(args: &str, config: &mut HostConfig, strict: &mut Option<String>) ->
             | "passwordauthentication"
             | "kbdinteractiveauthentication"
             | "connectionattempts"
-            | "addressfamily"
             | "globalknownhostsfile"
             | "updatehostkeys"
             | "checkhostip" => {}
@@ -360,6 +366,8 @@ mod tests {
         assert_eq!(t.silence, Duration::from_secs(150));
         assert_eq!((t.identity_files, t.identities_only, t.strict), (vec![PathBuf::from("/k")], true, StrictHostKey::AcceptNew));
         assert_eq!(target(json!({"ansible_connection": "local"})).unwrap().kind, Kind::Local);
+        let four = target(json!({"ansible_ssh_common_args": "-4"})).unwrap().family;
+        assert!(four.has(&"127.0.0.1:22".parse().unwrap()) && !four.has(&"[::1]:22".parse().unwrap()));
         let proxied = target(json!({"ansible_host": "10.0.0.1", "ansible_ssh_common_args": "-o ProxyCommand=\"ssh -W %h:%p -q me@b\""}));
         assert_eq!(proxied.unwrap().proxy.as_deref(), Some("ssh -W 10.0.0.1:22 -q me@b"));
     }
