@@ -6,7 +6,7 @@ die() { printf '%s\n' "$@" >&2; exit 1; }
 
 # To build; then to make lab hosts and work on them.
 PACKAGES="build-essential pkg-config libssl-dev openssl zlib1g-dev ca-certificates
-          iproute2 openssh-server openssh-client sudo xfsprogs e2fsprogs fdisk util-linux mount procps kmod"
+          iproute2 iputils-ping openssh-server openssh-client sudo xfsprogs e2fsprogs fdisk util-linux mount procps kmod"
 # To make and start the tests' virtual machine (scripts/machine).
 MACHINE_PACKAGES=(qemu-system-x86 seabios mmdebstrap debian-archive-keyring)
 

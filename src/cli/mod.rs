@@ -14,6 +14,7 @@ mod inventory;
 pub mod lab;
 mod label;
 mod onhosts;
+mod path_mtu;
 mod play;
 mod preflight;
 mod remains;

@@ -3,6 +3,7 @@
 use super::CliError;
 pub use super::onhosts::HostArgs;
 use super::onhosts::{Results, play_aside};
+use super::path_mtu;
 use crate::cluster::{Resolved, Role};
 use crate::inventory::Inventory;
 use crate::protocol::{Status, TaskReport};
@@ -64,7 +65,8 @@ pub async fn run(resolved: &Resolved, inventory: &Inventory, hosts: &HostArgs, a
             look(host, w, tasks, &mut findings);
         }
     }
-    path_mtu(&wanted, &results, &mut findings);
+    same_mtu(&wanted, &results, &mut findings);
+    full_packets(&wanted, &results, inventory, hosts, &mut findings)?;
     show(&findings, wanted.len(), as_json);
     Ok(!findings.iter().any(|f| f.bad))
 }
@@ -204,12 +206,16 @@ fn pod_mtus(facts: &Json) -> Vec<(String, i64)> {
     found
 }
 
+/// A host's facts, if it could be asked.
+fn facts_of<'a>(results: &'a Results, host: &str) -> Option<&'a Json> {
+    results.hosts.get(host)?.get("facts").map(|t| super::onhosts::field(t, "ansible_facts"))
+}
+
 /// The same MTU everywhere: a path is as narrow as its narrowest part.
-fn path_mtu(wanted: &BTreeMap<String, Wanted>, results: &Results, findings: &mut Vec<Finding>) {
+fn same_mtu(wanted: &BTreeMap<String, Wanted>, results: &Results, findings: &mut Vec<Finding>) {
     let mut by_mtu: BTreeMap<i64, Vec<&str>> = BTreeMap::new();
     for host in wanted.keys() {
-        let facts = results.hosts.get(host).and_then(|t| t.get("facts")).map(|t| super::onhosts::field(t, "ansible_facts"));
-        if let Some((_, mtu)) = facts.and_then(link_mtu) {
+        if let Some((_, mtu)) = facts_of(results, host).and_then(link_mtu) {
             by_mtu.entry(mtu).or_default().push(host);
         }
     }
@@ -226,6 +232,22 @@ fn path_mtu(wanted: &BTreeMap<String, Wanted>, results: &Results, findings: &mut
             }
         }
     }
+}
+
+/// And what is between them carries it.
+fn full_packets(
+    wanted: &BTreeMap<String, Wanted>,
+    results: &Results,
+    inventory: &Inventory,
+    hosts: &HostArgs,
+    findings: &mut Vec<Finding>,
+) -> Result<(), CliError> {
+    let end = |host: &String| Some((host.clone(), path_mtu::end(facts_of(results, host)?)?));
+    let ends = wanted.keys().filter(|h| !results.failed.contains_key(*h)).filter_map(end).collect();
+    let paths = path_mtu::try_paths(&ends, inventory, hosts)?;
+    findings.extend(paths.narrow.into_iter().map(|(host, text)| Finding { host, what: "mtu", bad: true, text }));
+    findings.extend(paths.unknown.into_iter().map(|(host, text)| Finding { host, what: "mtu", bad: false, text }));
+    Ok(())
 }
 
 /// Ports that something listens on, from the base64 of /proc/net/tcp: state 0A.
