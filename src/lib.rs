@@ -21,12 +21,18 @@
 //! | `host` | the host as seen (real, overlay), changes, journal, facts |
 //! | `yaml` | a YAML tree that knows where everything stands |
 //! | `diag` | places in files, and errors that name them |
+//! | `out` | printing that does not break a run where nobody reads |
 //!
-//! `cli`, `lab`, `controller`, `report`, `kube`, `cluster`, `transport`, `playbook` and `inventory` are the
+//! `cli`, `lab`, `controller`, `report`, `kube`, `cluster`, `transport`, `playbook`, `inventory` and `out` are the
 //! controller's; the agent is built without them (feature `controller` off), so it links no SSH, no TLS and no command line.
 
 // Only `host` touches a host (clippy.toml names the methods); tests may.
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
+// First, for its macros stand in the place of the standard library's below.
+#[cfg(feature = "controller")]
+#[macro_use]
+pub mod out;
 
 #[cfg(feature = "controller")]
 #[allow(clippy::disallowed_methods, reason = "writes what the operator asks for on their own machine")]

@@ -95,3 +95,23 @@ fn steps_are_asked_for_host_by_host() {
         text(&wrong)
     );
 }
+
+#[test]
+fn readers_that_go_and_full_disks_break_nothing() {
+    for arguments in [&["render", "examples/cluster.yml"][..], &["schema", "cluster"], &["doc"], &["doc", "copy"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = support::fettle_command(arguments).stdout(writer).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && !told.contains("panicked"), "{arguments:?}: {}\n{told}", output.status);
+
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = support::fettle_command(arguments).stdout(full).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {told}");
+        assert!(
+            told.ends_with("error: standard output can't be written: No space left on device (os error 28); the work itself is done\n"),
+            "{told}"
+        );
+    }
+}

@@ -25,6 +25,7 @@ const ROOMS: &[&str] = &[
     "host",
     "yaml",
     "diag",
+    "out",
 ];
 
 /// Imports that run up the list all the same, each with its reason.

@@ -111,7 +111,13 @@ pub fn main() -> ExitCode {
         }
     };
     match result {
-        Ok(Exit(code)) => ExitCode::from(code),
+        Ok(Exit(code)) => match crate::out::lost() {
+            Some(why) => {
+                eprintln!("error: standard output can't be written: {why}; the work itself is done");
+                ExitCode::from(code.max(1))
+            }
+            None => ExitCode::from(code),
+        },
         Err(e) => {
             e.print();
             ExitCode::from(e.code())

@@ -46,7 +46,7 @@ pub fn status(args: &StatusArgs) -> Result<Exit, CliError> {
                     (Err(e), true) => eprintln!("{e}"),
                     (Err(_), false) => {}
                 }
-                if !args.watch {
+                if !args.watch || crate::out::is_closed() {
                     return Ok(Exit(if status?.is_well() { 0 } else { 2 }));
                 }
                 tokio::time::sleep(PAUSE).await;

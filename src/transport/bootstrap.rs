@@ -27,7 +27,7 @@ pub enum Sudo {
 /// The command, safe for any login shell: one word in single quotes for `/bin/sh`.
 ///
 /// The agent lies in a folder that only its owner can write to, named by its hash, and is checked by hash before each
-/// use. Old ones are removed, the newest three stay.
+/// use. Old ones are removed, the three that came last stay.
 pub fn command(agents: &[Agent], sudo: Sudo) -> String {
     let mut cases = String::new();
     for agent in agents {
@@ -44,16 +44,18 @@ pub fn command(agents: &[Agent], sudo: Sudo) -> String {
 fail() {{ echo "{FAILED}$1"; exit 91; }}
 if [ -z "$h" ]; then echo "{NO_AGENT}$m"; exit 90; fi
 b=${{XDG_CACHE_HOME:-${{HOME:-/root}}/.cache}}; d=$b/fettle; f=$d/agent-$h
-[ -d "$d" ] || mkdir -p "$d" || fail "$d can not be made"
+if [ -d "$d" ]; then p=$(stat -c %a "$d"); else p=700; mkdir -p "$d" || fail "$d can not be made"; fi
 if [ -L "$d" ] || [ ! -O "$d" ]; then fail "$d belongs to somebody else or is a link: remove it"; fi
-case $(stat -c %a "$d") in *[2367]?|*[2367]) fail "$d can be written to by others: remove it, or chmod 700 it";; esac
-good() {{ [ -f "$f" ] && [ ! -L "$f" ] && [ -O "$f" ] && [ "$(sha256sum <"$f" | cut -c1-64)" = "$h" ]; }}
+case $p in ""|*[2367]?|*[2367]) fail "$d can be written to by others: remove it, or chmod 700 it";; esac
+good() {{ [ -f "$f" ] && [ ! -L "$f" ] && [ -O "$f" ] && s=$(sha256sum <"$f") && [ "${{s%% *}}" = "$h" ]; }}
 if ! good; then
-rm -f "$f"; echo "{NEED}$m"
+if [ -e "$f" ] || [ -L "$f" ]; then rm -f "$f"; fi
+echo "{NEED}$m"
 head -c "$n" | $u >"$f.$$" || fail "the agent can not be written to $d"
 chmod 700 "$f.$$" && mv -f "$f.$$" "$f"; good || fail "the agent arrived damaged, or $d has no room"
-ls -t "$d" | grep "^agent-" | tail -n +4 | while read -r o; do rm -f "$d/$o"; done
-else touch "$f"; fi
+set -- "$d"/agent-*
+[ $# -le 3 ] || ls -t "$d" | grep "^agent-" | tail -n +4 | while read -r o; do rm -f "$d/$o"; done
+fi
 {start}"#
     );
     format!("/bin/sh -c '{script}'")
