@@ -4,9 +4,9 @@ use super::connect::{ConnectArgs, target};
 use super::{CliError, Exit};
 use crate::controller::{Answer, Question, ask};
 use crate::host::glob;
-use crate::play::{Privilege, Vars};
+use crate::play::Privilege;
 use crate::protocol::ToController;
-use crate::report::{Paint, Tone, colour_wanted};
+use crate::report::{Paint, Tone, clean_value, colour_wanted, printable};
 use clap::Args;
 use serde_json::{Map, Value as Json, json};
 
@@ -22,6 +22,9 @@ pub struct WhoArgs {
     /// Become root with sudo: only root sees what is on disks, and runs that became root are in root's journal
     #[arg(short, long = "become")]
     pub becomes: bool,
+    /// Variables for connecting that win over the inventory's: `k=v`, JSON, YAML, or `@file`
+    #[arg(short, long, value_name = "VARS")]
+    pub extra_vars: Vec<String>,
 }
 
 /// Options of `fettle ping`.
@@ -62,7 +65,8 @@ pub struct JournalArgs {
 
 /// Asks the hosts that the pattern means.
 pub fn answers(who: &WhoArgs, question: &Question) -> Result<Vec<Answer>, CliError> {
-    let WhoArgs { pattern, connect, becomes } = who;
+    let WhoArgs { pattern, connect, becomes, extra_vars } = who;
+    let extra = crate::playbook::extra_vars(extra_vars)?;
     let inventory = connect.inventory(None)?;
     let mut hosts = inventory.select(pattern)?;
     if let Some(limit) = &connect.limit {
@@ -76,7 +80,7 @@ pub fn answers(who: &WhoArgs, question: &Question) -> Result<Vec<Answer>, CliErr
     let defaults = connect.defaults()?;
     let mut targets = vec![];
     for host in hosts {
-        let target = target(&inventory, &Vars::default(), &host, &vec![], &defaults)?;
+        let target = target(&inventory, &extra, &host, &vec![], &defaults)?;
         targets.push((host, target));
     }
     let privilege = if *becomes { Privilege::Root } else { Privilege::Connection };
@@ -106,12 +110,12 @@ pub fn ping(args: &PingArgs) -> Result<Exit, CliError> {
                 let who = if *uid == 0 { "root".to_owned() } else { format!("uid {uid}") };
                 println!("{host:<width$}  {}  {machine}, {who}, {millis} ms", paint.text(Tone::Good, "pong"));
                 if let Some(text) = unfinished {
-                    println!("{:<width$}  {} {text}", "", paint.text(Tone::Doubt, "warning:"));
+                    println!("{:<width$}  {} {}", "", paint.text(Tone::Doubt, "warning:"), printable(text));
                 }
             }
             Ok(_) => {}
             Err(reason) if args.json => println!("{}", json!({"host": host, "unreachable": reason})),
-            Err(reason) => println!("{host:<width$}  {}: {reason}", paint.text(Tone::Bad, "unreachable")),
+            Err(reason) => println!("{host:<width$}  {}: {}", paint.text(Tone::Bad, "unreachable"), printable(reason)),
         }
     }
     Ok(exit(&answers))
@@ -131,7 +135,7 @@ pub fn facts(args: &FactsArgs) -> Result<Exit, CliError> {
                 all.insert(host.clone(), Json::Object(facts.collect()));
             }
             Ok(_) => {}
-            Err(reason) => eprintln!("{host}: unreachable: {reason}"),
+            Err(reason) => eprintln!("{host}: unreachable: {}", printable(reason)),
         }
     }
     println!("{:#}", Json::Object(all));
@@ -162,12 +166,14 @@ pub fn journal(args: &JournalArgs) -> Result<Exit, CliError> {
                 if journal.entries.is_empty() {
                     println!("  nothing{}", args.run.as_ref().map(|r| format!(" of run {r}")).unwrap_or_default());
                 }
-                for line in crate::report::journal::lines(&journal.entries, paint) {
+                let mut entries = journal.entries.clone();
+                entries.iter_mut().for_each(clean_value);
+                for line in crate::report::journal::lines(&entries, paint) {
                     println!("  {line}");
                 }
             }
             Ok(_) => {}
-            Err(reason) => eprintln!("{host}: {}: {reason}", paint.text(Tone::Bad, "unreachable")),
+            Err(reason) => eprintln!("{host}: {}: {}", paint.text(Tone::Bad, "unreachable"), printable(reason)),
         }
     }
     Ok(exit(&answers))

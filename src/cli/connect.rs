@@ -6,12 +6,11 @@ use crate::diag::Diagnostic;
 use crate::inventory::Inventory;
 use crate::play::Vars;
 use crate::template::{Engine, Scope};
-use crate::transport::{Defaults, HostKeyPrompt, Target};
+use crate::transport::{Defaults, Target};
 use clap::Args;
 use serde_json::{Map, Value as Json};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
 
 /// Inventory and connection.
 #[derive(Clone, Debug, Args)]
@@ -35,7 +34,7 @@ pub struct ConnectArgs {
     #[arg(short = 'K', long, help_heading = "Connection")]
     pub ask_become_pass: bool,
     /// Seconds to wait for a connection
-    #[arg(short = 'T', long, value_name = "SECONDS", default_value_t = 10, help_heading = "Connection")]
+    #[arg(short = 'T', long, value_name = "SECONDS", default_value_t = TIMEOUT, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Connection")]
     pub timeout: u64,
     /// How to connect where the inventory does not say
     #[arg(short, long, value_name = "KIND", value_parser = ["ssh", "smart", "local"], help_heading = "Connection")]
@@ -45,6 +44,8 @@ pub struct ConnectArgs {
     pub forks: Option<u16>,
 }
 
+/// Seconds to wait for a connection without `-T`, as Ansible's.
+pub const TIMEOUT: u64 = 10;
 /// Most hosts at once when `--forks` is not given.
 const FORKS: usize = 64;
 
@@ -85,7 +86,6 @@ impl ConnectArgs {
             become_password,
             connection: self.connection.clone(),
             connect_timeout: std::time::Duration::from_secs(self.timeout),
-            prompt: Arc::new(Ask { lock: Mutex::new(()) }),
             ..Defaults::default()
         })
     }
@@ -120,25 +120,6 @@ pub fn target(inventory: &Inventory, extra: &Vars, host: &str, via: &Via, defaul
         values.entry(*variable).or_insert_with(|| Json::from(value.as_str()));
     }
     Target::from_vars(host, &values, defaults)
-}
-
-/// Asks at the terminal whether to trust an unknown host key; one question at a time.
-struct Ask {
-    lock: Mutex<()>,
-}
-
-impl HostKeyPrompt for Ask {
-    fn trust(&self, host: &str, kind: &str, fingerprint: &str) -> bool {
-        if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-            return false;
-        }
-        let _one = self.lock.lock();
-        let mut err = std::io::stderr();
-        let _ = write!(err, "\nThe host key of {host} is not known. {kind} {fingerprint}\nTrust it from now on (yes/no)? ");
-        let _ = err.flush();
-        let mut answer = String::new();
-        std::io::stdin().read_line(&mut answer).is_ok() && answer.trim().eq_ignore_ascii_case("yes")
-    }
 }
 
 /// Reads a password from the terminal.

@@ -37,8 +37,7 @@ impl HostArgs {
             private_key: self.private_key.clone(),
             ask_pass: self.ask_pass,
             ask_become_pass: self.ask_become_pass,
-            // As ConnectArgs' own default.
-            timeout: 10,
+            timeout: super::connect::TIMEOUT,
             connection: None,
             forks: None,
         }

@@ -104,6 +104,7 @@ pub fn run(args: PlayArgs, plan: bool) -> Result<Exit, CliError> {
             play.serial.clone_from(&sizes);
         }
     }
+    somebody(&args, &site, &inventory, &extra)?;
     prompts(&mut site, &extra)?;
     let defaults = args.connect.defaults()?;
     let verb = if check { "plan" } else { "apply" };
@@ -138,7 +139,7 @@ pub fn run(args: PlayArgs, plan: bool) -> Result<Exit, CliError> {
     // Root's runs are in root's journal.
     let root = site.plays.iter().any(|p| p.privilege(args.becomes) == Privilege::Root);
     let journal_options = format!("{}{}", if root { " -b" } else { "" }, connection(&args));
-    let inventory_options = args.connect.inventory.iter().map(|i| format!("-i {i}")).collect::<Vec<_>>().join(" ");
+    let inventory_options = args.connect.inventory.iter().map(|i| format!("-i {}", quoted(i))).collect::<Vec<_>>().join(" ");
     let about = About {
         playbooks: &names,
         check,
@@ -165,16 +166,19 @@ fn again(args: &PlayArgs, verb: &str, names: &str, inventory: &str) -> String {
         parts.push(inventory.to_owned());
     }
     if !args.tags.is_empty() {
-        parts.push(format!("-t {}", args.tags.join(",")));
+        parts.push(format!("-t {}", quoted(&args.tags.join(","))));
     }
     if !args.skip_tags.is_empty() {
-        parts.push(format!("--skip-tags {}", args.skip_tags.join(",")));
+        parts.push(format!("--skip-tags {}", quoted(&args.skip_tags.join(","))));
     }
     for extra in &args.extra_vars {
-        parts.push(format!("-e '{}'", extra.replace('\'', "'\\''")));
+        parts.push(format!("-e {}", quoted(&without_secrets(extra))));
     }
     if args.becomes {
         parts.push("-b".into());
+    }
+    if let Some(user) = &args.become_user {
+        parts.push(format!("--become-user {}", quoted(user)));
     }
     if !args.serial.is_empty() {
         parts.push(format!("--serial {}", args.serial.join(",")));
@@ -195,12 +199,59 @@ fn connection(args: &PlayArgs) -> String {
         parts.push_str(" -k");
     }
     if let Some(user) = &args.connect.user {
-        parts.push_str(&format!(" -u {user}"));
+        parts.push_str(&format!(" -u {}", quoted(user)));
     }
     if let Some(key) = &args.connect.private_key {
-        parts.push_str(&format!(" --private-key {}", key.display()));
+        parts.push_str(&format!(" --private-key {}", quoted(&key.display().to_string())));
+    }
+    if let Some(kind) = &args.connect.connection {
+        parts.push_str(&format!(" -c {kind}"));
+    }
+    if args.connect.timeout != super::connect::TIMEOUT {
+        parts.push_str(&format!(" -T {}", args.connect.timeout));
     }
     parts
+}
+
+/// A word as a shell wants it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./@%+=:,~".contains(c);
+    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+}
+
+/// `-e` without what looks like a secret: the recap ends up in logs.
+fn without_secrets(extra: &str) -> String {
+    let secret = |name: &str| ["pass", "secret", "token", "key"].iter().any(|word| name.to_ascii_lowercase().contains(word));
+    match extra.split_once('=') {
+        _ if extra.starts_with('@') => extra.to_owned(),
+        Some((name, _)) if secret(name) && !extra.contains(char::is_whitespace) => format!("{name}=…"),
+        // Several, or JSON: told apart no further.
+        _ if secret(extra) => "…".to_owned(),
+        _ => extra.to_owned(),
+    }
+}
+
+/// Fails where no host is left because of what the command line says, or leaves out: a run that does nothing must not look
+/// like one that went well.
+fn somebody(args: &PlayArgs, site: &Site, inventory: &Inventory, extra: &Vars) -> Result<(), CliError> {
+    let mut options = Options { extra: extra.clone(), limit: args.connect.limit.clone(), ..Options::default() };
+    for play in &site.plays {
+        if !select(play, inventory, &options)?.is_empty() {
+            return Ok(());
+        }
+    }
+    let Some(limit) = options.limit.take() else {
+        if inventory.hosts().is_empty() && !site.plays.is_empty() {
+            return Err(CliError::Failed(
+                "there are no hosts: name an inventory with -i (or in ANSIBLE_INVENTORY); nothing was done".into(),
+            ));
+        }
+        // A group that is empty in this inventory is the inventory's own word.
+        return Ok(());
+    };
+    Err(CliError::Failed(format!(
+        "`-l {limit}` leaves no host of these plays; nothing was done (--list-hosts without -l shows whom they are for)"
+    )))
 }
 
 /// Asks what `vars_prompt` asks, unless `-e` answers it.
@@ -262,7 +313,7 @@ fn list(args: &PlayArgs, site: &Site, inventory: &Inventory, extra: &Vars) -> Re
             select(play, inventory, &options)?;
         }
         let names = args.playbooks.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ");
-        println!("{names}: fine, {} plays", site.plays.len());
+        println!("{names}: fine, {}", if site.plays.len() == 1 { "1 play".to_owned() } else { format!("{} plays", site.plays.len()) });
         return Ok(Exit(0));
     }
     println!("\nplaybook: {}", args.playbooks.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", "));

@@ -7,7 +7,7 @@ use crate::controller::{Answer, Question, UndoQuestion};
 use crate::host::undo::Report;
 use crate::protocol::ToController;
 use crate::report::undo::{Counts, lines};
-use crate::report::{Paint, Tone, colour_wanted};
+use crate::report::{Paint, Tone, clean_value, colour_wanted, printable};
 use clap::Args;
 use serde_json::json;
 use std::collections::HashMap;
@@ -51,7 +51,7 @@ pub fn undo(args: &UndoArgs) -> Result<Exit, CliError> {
         .collect();
     let unreachable = plan.iter().any(|a| a.answer.is_err());
     if args.check || hosts.is_empty() {
-        if !args.json {
+        if !args.json && plan.iter().any(|a| a.answer.is_ok()) {
             println!("\n{}. Nothing was changed.", capital(&counts.words(true)));
         }
         return Ok(exit(counts, unreachable));
@@ -104,7 +104,7 @@ fn show(answers: &[Answer], args: &UndoArgs, plan: &[Answer]) -> Counts {
             println!("{}", json!({"host": host, "step": step, "report": report}));
             continue;
         }
-        let mut report = report.clone();
+        let mut report = printable_report(report);
         if let Some((_, planned)) = reports(plan).find(|(h, r)| *h == host && r.steps.len() == report.steps.len()) {
             let mut before = planned.steps.iter();
             report.steps.retain(|s| before.next().is_none_or(|b| b.end != s.end));
@@ -125,11 +125,18 @@ fn show(answers: &[Answer], args: &UndoArgs, plan: &[Answer]) -> Counts {
         if let Err(reason) = &answer.answer {
             match args.json {
                 true => println!("{}", json!({"host": answer.host, "step": step, "unreachable": reason})),
-                false => println!("\n{}: {} {reason}", answer.host, paint.text(Tone::Bad, "unreachable:")),
+                false => println!("\n{}: {} {}", answer.host, paint.text(Tone::Bad, "unreachable:"), printable(reason)),
             }
         }
     }
     counts
+}
+
+/// The report as it may be shown on a terminal.
+fn printable_report(report: &Report) -> Report {
+    let Ok(mut value) = serde_json::to_value(report) else { return report.clone() };
+    clean_value(&mut value);
+    serde_json::from_value(value).unwrap_or_else(|_| report.clone())
 }
 
 fn capital(text: &str) -> String {

@@ -1,5 +1,7 @@
 //! One question to many hosts: facts, the journal, or only whether they answer.
 
+use super::event::{Event, Reporter};
+use super::question::Questions;
 use crate::play::Privilege;
 use crate::protocol::{ToAgent, ToController, VERSION};
 use crate::transport::{LinkEvent, Target, open};
@@ -46,6 +48,13 @@ pub struct Answer {
     pub answer: Result<ToController, String>,
 }
 
+/// Nothing moves on the screen while hosts are asked.
+struct Plain;
+
+impl Reporter for Plain {
+    fn event(&mut self, _event: Event) {}
+}
+
 /// Asks all `targets`, at most `forks` at once; answers come in the order of `targets`.
 pub fn ask(
     targets: Vec<(String, Target)>,
@@ -68,6 +77,7 @@ pub fn ask(
     let mut waiting: VecDeque<_> = targets.into_iter().enumerate().collect();
     let mut names: Vec<String> = waiting.iter().map(|(_, (name, _))| name.clone()).collect();
     let mut running = 0usize;
+    let mut questions = Questions::default();
     runtime.block_on(async {
         loop {
             while running < forks.max(1) {
@@ -104,7 +114,13 @@ pub fn ask(
             if running == 0 {
                 break;
             }
-            let Some((index, event)) = receiver.recv().await else { break };
+            let (index, event) = tokio::select! {
+                Some(heard) = receiver.recv() => heard,
+                line = questions.answered() => {
+                    questions.take(&line, &mut Plain);
+                    continue;
+                }
+            };
             let mut done = |answer: Result<ToController, String>, answers: &mut Vec<Option<Answer>>| {
                 if answers[index].is_none() {
                     let took = began[index].map(|b| b.elapsed()).unwrap_or_default();
@@ -130,6 +146,7 @@ pub fn ask(
                     links[index] = None;
                     running -= 1;
                 }
+                LinkEvent::Question(question) => questions.put(question, &mut Plain),
                 LinkEvent::Connecting | LinkEvent::Pushing { .. } | LinkEvent::Ready | LinkEvent::Answer(_) => {}
             }
         }

@@ -119,6 +119,8 @@ pub trait Reporter {
     fn question(&mut self, text: &str) {
         eprint!("{text}");
     }
+    /// It was answered.
+    fn answered(&mut self) {}
     /// Called about ten times a second, for moving parts.
     fn tick(&mut self) {}
 }

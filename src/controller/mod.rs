@@ -5,6 +5,7 @@ mod batches;
 mod event;
 mod files;
 mod kubernetes;
+mod question;
 mod run;
 mod step;
 mod summary;

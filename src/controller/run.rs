@@ -7,6 +7,7 @@ mod together;
 use super::batches::batches;
 use super::event::{Event, Phase, Reporter};
 use super::files::FileStore;
+use super::question::Questions;
 use super::step::{self, Answer};
 use super::summary::Summary;
 use super::variables::{Magic, host_vars};
@@ -110,6 +111,7 @@ struct Run<'a> {
     delegates: Delegates,
     /// Tasks with `delegate_to`.
     delegated: HashMap<u32, Box<Task>>,
+    questions: Questions,
 }
 
 /// Runs all plays of `site` and tells `reporter` about it.
@@ -190,6 +192,7 @@ pub fn run(
         together: Together::default(),
         delegates: Delegates::default(),
         delegated: HashMap::new(),
+        questions: Questions::default(),
     };
     runtime.block_on(async {
         for (play, hosts, batches) in &plan {
@@ -356,10 +359,19 @@ impl Run<'_> {
                     }
                     self.stopping = true;
                     self.reporter.event(Event::Stopping);
+                    // Nothing was begun where no agent has answered yet.
+                    let early: Vec<usize> = running.iter().copied().filter(|index| !self.hosts[*index].greeted).collect();
+                    let names: Vec<String> = early.iter().map(|index| self.names[*index].clone()).collect();
+                    self.leave(names.iter());
+                    for index in early {
+                        running.remove(&index);
+                        self.drop_host(index);
+                    }
                     for host in self.hosts.iter().filter(|h| h.busy || h.delegate) {
                         host.send(ToAgent::Stop("the operator stopped it".into()));
                     }
                 }
+                line = self.questions.answered() => self.questions.take(&line, self.reporter),
                 _ = ticker.tick() => self.reporter.tick(),
             }
         }

@@ -29,10 +29,12 @@ pub async fn ask(play: &str, hosts: &[String], reporter: &mut dyn Reporter) -> A
         // Nobody listens any more after Ctrl-C.
         let _ = sender.send(read.is_ok_and(|bytes| bytes > 0).then_some(line));
     });
-    tokio::select! {
+    let answer = tokio::select! {
         line = answer => line.ok().flatten().map_or(Answer::Stop, |line| understood(&line)),
         _ = tokio::signal::ctrl_c() => Answer::Stop,
-    }
+    };
+    reporter.answered();
+    answer
 }
 
 fn understood(line: &str) -> Answer {

@@ -2,6 +2,7 @@
 
 use super::lines::{Detail, lines, name_hosts};
 use super::live::Live;
+use super::printable::printable_event;
 use super::sequence::{Group, Sequencer};
 use super::style::{Paint, Tone, width};
 use crate::controller::{Event, Reporter};
@@ -21,6 +22,8 @@ pub struct Console {
     last_word: Instant,
     /// A heading that is printed only if something comes under it.
     heading: Option<String>,
+    /// While a question is open: what is to be printed behind it.
+    kept: Option<Vec<String>>,
 }
 
 impl Console {
@@ -35,12 +38,17 @@ impl Console {
             ended: 0,
             last_word: Instant::now(),
             heading: None,
+            kept: None,
         }
     }
 
     /// Prints lines above the live part.
     pub fn print(&mut self, text: &str) {
         self.last_word = Instant::now();
+        if let Some(kept) = &mut self.kept {
+            kept.push(text.to_owned());
+            return;
+        }
         match &self.live {
             Some(live) => live.print(text),
             None => println!("{text}"),
@@ -94,6 +102,7 @@ impl Console {
 
 impl Reporter for Console {
     fn event(&mut self, event: Event) {
+        let event = printable_event(event);
         if let Some(live) = &mut self.live {
             live.event(&event);
         }
@@ -141,13 +150,24 @@ impl Reporter for Console {
     }
 
     fn question(&mut self, text: &str) {
-        if let Some(live) = &self.live {
+        if let Some(live) = &mut self.live {
             live.clear();
         }
         eprint!("{text}");
+        self.kept.get_or_insert_default();
+    }
+
+    fn answered(&mut self) {
+        for text in self.kept.take().unwrap_or_default() {
+            self.print(&text);
+        }
     }
 
     fn tick(&mut self) {
+        // Nothing is drawn over a question.
+        if self.kept.is_some() {
+            return;
+        }
         if let Some(live) = &mut self.live {
             live.tick();
         } else if self.last_word.elapsed() >= PROGRESS {
@@ -159,7 +179,8 @@ impl Reporter for Console {
 
 impl Drop for Console {
     fn drop(&mut self) {
-        if let Some(live) = &self.live {
+        self.answered();
+        if let Some(live) = &mut self.live {
             live.clear();
         }
     }

@@ -50,14 +50,10 @@ impl Live {
     }
 
     /// Removes the lines.
-    pub fn clear(&self) {
-        for row in self.rows.values() {
-            if let Some(bar) = &row.bar {
-                bar.finish_and_clear();
-            }
-        }
-        if let Some(rest) = &self.rest {
-            rest.finish_and_clear();
+    pub fn clear(&mut self) {
+        for bar in self.rows.values_mut().filter_map(|row| row.bar.take()).chain(self.rest.take()) {
+            bar.finish_and_clear();
+            self.screen.remove(&bar);
         }
         // A screen that can't be cleared any more is gone: nobody sees the difference.
         let _ = self.screen.clear();

@@ -1,11 +1,12 @@
 //! The thread that owns a connection, and the handle the run loop holds.
 
 use super::agents;
-use super::bootstrap::{self, FAILED, NEED, NO_AGENT, READY, SUDO_PROMPT, Sudo};
+use super::bootstrap::{self, SUDO_PROMPT, Sudo};
 use super::error::LinkError;
 use super::pipe::Pipe;
+use super::starting::{Said, Starting};
 use super::target::{Kind, Target};
-use super::{local, ssh};
+use super::{local, reach};
 use crate::play::Privilege;
 use crate::protocol::{ToAgent, ToController, decode, encode};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -20,8 +21,6 @@ use tokio::sync::mpsc::UnboundedSender;
 const STACK: usize = 512 << 10;
 /// How often the agent hears that we are still there, unless a shorter silence already counts as a broken line.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// Most bytes of noise (messages of the day, output of shell start-up files) before the agent's first line.
-const NOISE_LIMIT: usize = 64 << 10;
 /// Most bytes of error output kept for messages.
 const STDERR_LIMIT: usize = 8 << 10;
 
@@ -30,6 +29,8 @@ const STDERR_LIMIT: usize = 8 << 10;
 pub enum LinkEvent {
     /// It is being made.
     Connecting,
+    /// The host's key is not known: the connection waits for an answer.
+    Question(HostKeyQuestion),
     /// The agent's program is being sent.
     Pushing {
         /// Bytes sent.
@@ -47,7 +48,20 @@ pub enum LinkEvent {
     Closed(Result<(), LinkError>),
 }
 
-enum Order {
+/// Whether to trust a host key that is not known.
+#[derive(Clone, Debug)]
+pub struct HostKeyQuestion {
+    /// Whose key: name or address, with its port unless that is 22.
+    pub host: String,
+    /// Key type: `ssh-ed25519`, ….
+    pub kind: String,
+    /// `SHA256:…`.
+    pub fingerprint: String,
+    /// Takes the answer: from now on, yes or no. Without one it is no.
+    pub answer: Sender<bool>,
+}
+
+pub(super) enum Order {
     Send(Vec<u8>),
     Close,
 }
@@ -128,27 +142,31 @@ fn run(target: &Target, wanted: Privilege, orders: &Receiver<Order>, wait: &Owne
         Privilege::Root if target.become_password.is_some() => Sudo::WithPassword,
         Privilege::Root => Sudo::WithoutPassword,
     };
+    let mut held = VecDeque::new();
     let mut pipe: Box<dyn Pipe> = match target.kind {
         Kind::Ssh => {
             let agents = agents::all();
             if agents.is_empty() {
                 agents::for_machine("x86_64").map_err(LinkError::Agent)?;
             }
-            Box::new(ssh::start(target, &bootstrap::command(agents, sudo))?)
+            let command = bootstrap::command(agents, sudo, target.remote_tmp.as_deref());
+            match reach::start(target, &command, orders, &mut held, say)? {
+                Some(ssh) => Box::new(ssh),
+                None => return Ok(()),
+            }
         }
         Kind::Local => Box::new(local::start(sudo)?),
     };
     let mut state = State {
         target,
         say,
-        stage: Stage::Starting,
+        stage: Stage::Starting(Starting::default()),
         input: vec![],
         errors: vec![],
         outgoing: VecDeque::new(),
-        held: VecDeque::new(),
+        held,
         pushed: 0,
         push_total: 0,
-        password_sent: false,
         heard: Instant::now(),
         said: Instant::now(),
     };
@@ -193,7 +211,10 @@ fn run(target: &Target, wanted: Privilege, orders: &Receiver<Order>, wait: &Owne
             }
             Ok(n) => {
                 moved = true;
-                state.heard = Instant::now();
+                // What a login shell prints is no sign of the agent: it may go on for ever.
+                if !state.is_starting() {
+                    state.heard = Instant::now();
+                }
                 state.input.extend_from_slice(&buffer[..n]);
                 state.take()?;
             }
@@ -201,18 +222,15 @@ fn run(target: &Target, wanted: Privilege, orders: &Receiver<Order>, wait: &Owne
             Err(e) => return Err(state.broken(&e)),
         }
         moved |= state.flush(pipe.as_mut())?;
+        let quiet = state.heard.elapsed();
+        if quiet >= target.silence && (!moved || state.is_starting()) {
+            return Err(state.silent());
+        }
         if moved {
             continue;
         }
-        let quiet = state.heard.elapsed();
-        if quiet >= target.silence {
-            return Err(LinkError::Lost(format!(
-                "no sign of life for {} s; what it did until then is in its journal",
-                target.silence.as_secs()
-            )));
-        }
-        let mut limit = target.silence - quiet;
-        if state.stage == Stage::Running {
+        let mut limit = target.silence.saturating_sub(quiet);
+        if !state.is_starting() {
             if state.said.elapsed() >= beat {
                 state.said = Instant::now();
                 if let Ok(bytes) = encode(&ToAgent::Heartbeat) {
@@ -241,10 +259,9 @@ fn wait_for(pipe: &dyn Pipe, wake: &OwnedFd, writing: bool, limit: Duration) -> 
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// The shell runs; nothing of the agent was heard yet.
-    Starting,
+    Starting(Starting),
     /// The agent speaks frames.
     Running,
 }
@@ -260,51 +277,50 @@ struct State<'a> {
     held: VecDeque<Vec<u8>>,
     pushed: u64,
     push_total: u64,
-    password_sent: bool,
     heard: Instant,
     /// When the last heartbeat was sent.
     said: Instant,
 }
 
 impl State<'_> {
+    fn is_starting(&self) -> bool {
+        matches!(self.stage, Stage::Starting(_))
+    }
+
     fn queue(&mut self, bytes: Vec<u8>) {
         match self.stage {
-            Stage::Starting => self.held.push_back(bytes),
+            Stage::Starting(_) => self.held.push_back(bytes),
             Stage::Running => self.outgoing.extend(bytes),
         }
     }
 
     /// Reads what has arrived: lines until the agent runs, frames from then on.
     fn take(&mut self) -> Result<(), LinkError> {
-        while self.stage == Stage::Starting {
+        while let Stage::Starting(starting) = &mut self.stage {
             let Some(end) = self.input.iter().position(|b| *b == b'\n') else {
-                if self.input.len() > NOISE_LIMIT {
-                    return Err(LinkError::Agent(
-                        "the login shell prints without end before the agent starts: quiet its start-up files".into(),
-                    ));
-                }
-                return Ok(());
+                return starting.within(self.input.len());
             };
             let line = String::from_utf8_lossy(&self.input[..end]).trim_end().to_owned();
             self.input.drain(..=end);
-            if line == READY {
-                self.stage = Stage::Running;
-                self.push_total = 0;
-                (self.say)(LinkEvent::Ready);
-                for held in std::mem::take(&mut self.held) {
-                    self.outgoing.extend(held);
+            match starting.line(&line)? {
+                // Anything that means nothing is noise of the login.
+                Said::Nothing => {}
+                Said::Send(agent) => {
+                    self.heard = Instant::now();
+                    self.push_total = agent.content.len() as u64;
+                    self.outgoing.extend(agent.content.iter());
+                    (self.say)(LinkEvent::Pushing { sent: 0, total: self.push_total });
                 }
-            } else if let Some(machine) = line.strip_prefix(NEED) {
-                let agent = agents::for_machine(machine).map_err(LinkError::Agent)?;
-                self.push_total = agent.content.len() as u64;
-                self.outgoing.extend(agent.content.iter());
-                (self.say)(LinkEvent::Pushing { sent: 0, total: self.push_total });
-            } else if let Some(machine) = line.strip_prefix(NO_AGENT) {
-                return Err(LinkError::Agent(agents::for_machine(machine).err().unwrap_or_else(|| format!("no agent for {machine}"))));
-            } else if let Some(reason) = line.strip_prefix(FAILED) {
-                return Err(LinkError::Agent(format!("the agent can't be put in place: {reason}")));
+                Said::Ready => {
+                    self.heard = Instant::now();
+                    self.stage = Stage::Running;
+                    self.push_total = 0;
+                    (self.say)(LinkEvent::Ready);
+                    for held in std::mem::take(&mut self.held) {
+                        self.outgoing.extend(held);
+                    }
+                }
             }
-            // Anything else is noise of the login.
         }
         loop {
             match decode::<ToController>(&mut self.input) {
@@ -326,7 +342,7 @@ impl State<'_> {
                     self.outgoing.drain(..n);
                     moved = true;
                     // While the agent is being pushed it can't speak. Later, what the system takes from us says nothing.
-                    if self.stage == Stage::Starting {
+                    if self.is_starting() {
                         self.heard = Instant::now();
                     }
                     if self.push_total > 0 {
@@ -348,21 +364,24 @@ impl State<'_> {
 
     /// Answers sudo's question, once.
     fn sudo_prompt(&mut self) -> Result<(), LinkError> {
-        if self.stage != Stage::Starting {
-            return Ok(());
+        if let Stage::Starting(starting) = &mut self.stage
+            && let Some(password) = starting.sudo(&self.errors, self.target)?
+        {
+            self.heard = Instant::now();
+            self.outgoing.extend(password.bytes());
         }
-        let text = String::from_utf8_lossy(&self.errors).into_owned();
-        let asked = text.matches(SUDO_PROMPT).count();
-        match (&self.target.become_password, asked) {
-            (_, 0) => Ok(()),
-            (Some(password), 1) if !self.password_sent => {
-                self.password_sent = true;
-                self.outgoing.extend(password.bytes());
-                self.outgoing.push_back(b'\n');
-                Ok(())
-            }
-            (_, 1) => Ok(()),
-            _ => Err(LinkError::Sudo(format!("sudo does not take the password of {}", self.target.user))),
+        Ok(())
+    }
+
+    fn silent(&self) -> LinkError {
+        let seconds = self.target.silence.as_secs();
+        match self.stage {
+            Stage::Starting(_) => LinkError::Agent(format!(
+                "logged in, but no agent has started for {seconds} s, and nothing was done: look at the start-up files of {}'s login shell, \
+                 and whether sudo waits for something",
+                self.target.user
+            )),
+            Stage::Running => LinkError::Lost(format!("no sign of life for {seconds} s; what it did until then is in its journal")),
         }
     }
 
@@ -378,37 +397,15 @@ impl State<'_> {
 
     /// The other side has ended.
     fn ended(&self, code: Option<i32>) -> Result<(), LinkError> {
-        if self.stage == Stage::Running {
-            return match code {
-                Some(0) => Ok(()),
-                // Lost (3) and refused (4) were told in messages already.
-                Some(3 | 4) => Ok(()),
-                _ => Err(LinkError::Lost(format!(
-                    "the agent ended unexpectedly{}{}",
-                    code.map(|c| format!(" with code {c}")).unwrap_or_default(),
-                    self.last_words()
-                ))),
-            };
-        }
-        let text = String::from_utf8_lossy(&self.errors).into_owned();
-        let user = &self.target.user;
-        let sudo = |message: String| Err(LinkError::Sudo(message));
-        if text.contains("a password is required") {
-            sudo(format!("sudo wants a password for {user}: give it with -K, or in ansible_become_password"))
-        } else if text.contains("is not in the sudoers file") || text.contains("is not allowed to") || text.contains("may not run sudo") {
-            sudo(format!("{user} may not use sudo here"))
-        } else if text.contains("sudo: not found") || text.contains("sudo: command not found") || text.contains("exec: sudo:") {
-            sudo("there is no sudo here: log in as root, or install it".into())
-        } else if text.contains("you must have a tty") || text.contains("a terminal is required") {
-            sudo(format!("sudo insists on a terminal for {user} (requiretty): take `Defaults requiretty` out of its configuration"))
-        } else if text.contains("incorrect password") || text.contains("Sorry, try again") {
-            sudo(format!("sudo does not take the password of {user}"))
-        } else {
-            Err(LinkError::Agent(format!(
-                "the agent did not start{}{}",
-                code.map(|c| format!(" (code {c})")).unwrap_or_default(),
+        match (&self.stage, code) {
+            (Stage::Starting(starting), _) => Err(starting.ended(code, &self.errors, self.target)),
+            // Lost (3) and refused (4) were told in messages already.
+            (Stage::Running, Some(0 | 3 | 4)) => Ok(()),
+            (Stage::Running, _) => Err(LinkError::Lost(format!(
+                "the agent ended unexpectedly{}{}",
+                code.map(|c| format!(" with code {c}")).unwrap_or_default(),
                 self.last_words()
-            )))
+            ))),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! SSH and local connections, privilege, and putting the agent in place.
 //!
 //! One thread a host owns the connection: libssh2 is not to be shared between threads, and a blocked read would
-//! hold up the writer. The thread speaks to the run loop through channels only.
+//! hold up the writer. The thread speaks to the run loop through channels only. A second one makes the connection for it, so
+//! that what hangs on the way can be left to itself.
 
 mod agents;
 mod bootstrap;
@@ -10,11 +11,14 @@ mod error;
 mod known_hosts;
 mod link;
 mod local;
+mod login;
 mod pipe;
 mod proxy;
+mod reach;
 mod ssh;
+mod starting;
 mod target;
 
 pub use error::LinkError;
-pub use link::{LinkEvent, LinkHandle, open};
-pub use target::{Defaults, HostKeyPrompt, Kind, StrictHostKey, Target};
+pub use link::{HostKeyQuestion, LinkEvent, LinkHandle, open};
+pub use target::{Defaults, Kind, StrictHostKey, Target};

@@ -3,8 +3,10 @@
 use super::config::Family;
 use super::error::LinkError;
 use super::known_hosts::{self, Verdict};
+use super::login;
 use super::pipe::Pipe;
 use super::proxy::Carrier;
+use super::reach::LOGGING_IN;
 use super::target::{StrictHostKey, Target};
 use ssh2::{BlockDirections, Channel, MethodType, Session};
 use std::io::{self, Read, Write};
@@ -25,8 +27,11 @@ pub struct Ssh {
     _carrier: Option<Carrier>,
 }
 
+/// Whether to trust an unknown host key: of this host, of this type, with this fingerprint.
+pub type Trust<'a> = dyn Fn(&str, &str, &str) -> bool + 'a;
+
 /// Connects, logs in and starts `command`.
-pub fn start(target: &Target, command: &str) -> Result<Ssh, LinkError> {
+pub fn start(target: &Target, command: &str, trust: &Trust<'_>) -> Result<Ssh, LinkError> {
     let deadline = Instant::now() + target.connect_timeout;
     let mut session = Session::new().map_err(|e| LinkError::Unreachable(format!("no SSH session can be made: {}", e.message())))?;
     let mut carrier = None;
@@ -66,9 +71,9 @@ pub fn start(target: &Target, command: &str) -> Result<Ssh, LinkError> {
             format!("the SSH handshake with {}:{} failed: {}", target.address, target.port, e.message())
         })
     })?;
-    check_host_key(&session, target)?;
-    session.set_timeout(left(deadline).max(5_000));
-    log_in(&session, target)?;
+    check_host_key(&session, target, trust)?;
+    session.set_timeout(left(deadline).max(u32::try_from(LOGGING_IN.as_millis()).unwrap_or(u32::MAX)));
+    login::log_in(&session, target)?;
     let mut channel = session.channel_session().map_err(|e| lost("opening a channel to", &e))?;
     channel.exec(command).map_err(|e| lost("starting the agent on", &e))?;
     session.set_blocking(false);
@@ -135,7 +140,12 @@ fn prefer(session: &Session, target: &Target) {
     order(MethodType::CryptCs, &ciphers);
     order(MethodType::CryptSc, &ciphers);
     let mut known = vec![];
-    for entry in known_hosts::entries(session, &target.known_hosts, &target.address, target.port) {
+    let entries = |port| known_hosts::entries(session, &target.known_hosts, target.key_name(), port);
+    let mut about = entries(target.port);
+    if about.is_empty() && target.port != 22 {
+        about = entries(22);
+    }
+    for entry in about {
         let names: &[&str] = if entry.kind == "ssh-rsa" { &["rsa-sha2-512", "rsa-sha2-256", "ssh-rsa"] } else { &[entry.kind.as_str()] };
         for name in names {
             if !known.iter().any(|k| k == name) {
@@ -152,17 +162,23 @@ fn prefer(session: &Session, target: &Target) {
 /// Questions about host keys go to the operator one at a time.
 static ASKING: Mutex<()> = Mutex::new(());
 
-fn check_host_key(session: &Session, target: &Target) -> Result<(), LinkError> {
+fn check_host_key(session: &Session, target: &Target, trust: &Trust<'_>) -> Result<(), LinkError> {
     let Some((key, _)) = session.host_key() else {
         return Err(LinkError::HostKey(format!("{} showed no host key", target.address)));
     };
     let kind = known_hosts::kind_of(key);
     let print = known_hosts::fingerprint(key);
-    let look = || known_hosts::verdict(&known_hosts::entries(session, &target.known_hosts, &target.address, target.port), &kind, key);
-    let name = if target.port == 22 { target.address.clone() } else { format!("[{}]:{}", target.address, target.port) };
+    let known_as = target.key_name();
+    let at = |port: u16| known_hosts::verdict(&known_hosts::entries(session, &target.known_hosts, known_as, port), &kind, key);
+    // As OpenSSH: a key known of the host without a port will do, where none is known with it.
+    let look = || match at(target.port) {
+        Verdict::Unknown if target.port != 22 && matches!(at(22), Verdict::Known | Verdict::Revoked(_)) => at(22),
+        verdict => verdict,
+    };
+    let name = if target.port == 22 { known_as.to_owned() } else { format!("[{known_as}]:{}", target.port) };
     let remember = || {
         let Some(file) = target.known_hosts.first() else { return Ok(()) };
-        known_hosts::remember(file, &target.address, target.port, &kind, key)
+        known_hosts::remember(file, known_as, target.port, &kind, key)
             .map_err(|e| LinkError::HostKey(format!("the host key of {name} can't be written to {}: {e}", file.display())))
     };
     match look() {
@@ -191,7 +207,7 @@ fn check_host_key(session: &Session, target: &Target) -> Result<(), LinkError> {
                 if look() == Verdict::Known {
                     return Ok(());
                 }
-                if target.prompt.trust(&name, &kind, &print) { remember() } else { Err(unknown(&name, &kind, &print, target)) }
+                if trust(&name, &kind, &print) { remember() } else { Err(unknown(&name, &kind, &print, target)) }
             }
         },
     }
@@ -203,91 +219,6 @@ fn unknown(name: &str, kind: &str, print: &str, target: &Target) -> LinkError {
         "the host key of {name} is not known ({kind} {print}). Compare it with the host's own, then add it: ssh-keyscan -p {} {} >> {file}",
         target.port, target.address
     ))
-}
-
-fn log_in(session: &Session, target: &Target) -> Result<(), LinkError> {
-    let user = target.user.as_str();
-    let mut tried: Vec<String> = vec![];
-    let methods = session.auth_methods(user).map(str::to_owned).unwrap_or_default();
-    if session.authenticated() {
-        return Ok(());
-    }
-    let offers = |m: &str| methods.is_empty() || methods.split(',').any(|x| x == m);
-    if offers("publickey") {
-        for file in &target.identity_files {
-            if !file.exists() {
-                tried.push(format!("{} (does not exist)", file.display()));
-                continue;
-            }
-            match session.userauth_pubkey_file(user, None, file, None) {
-                Ok(()) => return Ok(()),
-                Err(e) => tried.push(format!("{} ({})", file.display(), plain(&e, file))),
-            }
-        }
-        if (!target.identities_only || target.identity_files.is_empty()) && std::env::var_os("SSH_AUTH_SOCK").is_some() {
-            match agent(session, user) {
-                Ok(true) => return Ok(()),
-                Ok(false) => tried.push("the keys of the SSH agent".into()),
-                Err(e) => tried.push(format!("the SSH agent ({e})")),
-            }
-        }
-    }
-    if let Some(password) = &target.password {
-        if offers("password") {
-            match session.userauth_password(user, password) {
-                Ok(()) => return Ok(()),
-                Err(_) => tried.push("the password".into()),
-            }
-        }
-        if offers("keyboard-interactive") {
-            let mut answer = Password(password);
-            match session.userauth_keyboard_interactive(user, &mut answer) {
-                Ok(()) => return Ok(()),
-                Err(_) => tried.push("the password (keyboard-interactive)".into()),
-            }
-        }
-    }
-    let offered = if methods.is_empty() { String::new() } else { format!("; the server takes {methods}") };
-    Err(LinkError::Auth(if tried.is_empty() {
-        format!(
-            "nothing to log in with as {user}{offered}: name a key (--private-key, ansible_ssh_private_key_file), start an SSH agent, or use -k"
-        )
-    } else {
-        format!("logging in as {user} failed; tried {}{offered}", tried.join(", "))
-    }))
-}
-
-/// Why a key did not work, where libssh2's words need help.
-fn plain(e: &ssh2::Error, file: &std::path::Path) -> String {
-    let encrypted = std::fs::read_to_string(file).is_ok_and(|t| t.contains("ENCRYPTED") || openssh_encrypted(&t));
-    if encrypted { "it has a passphrase: add it to an SSH agent with ssh-add".into() } else { e.message().to_owned() }
-}
-
-/// Whether an OpenSSH private key has a cipher other than "none".
-fn openssh_encrypted(text: &str) -> bool {
-    use base64::{Engine as _, engine::general_purpose::STANDARD};
-    let body: String = text.lines().filter(|l| !l.starts_with("-----")).collect();
-    STANDARD.decode(body).is_ok_and(|b| b.starts_with(b"openssh-key-v1\0") && b.get(15..23).is_some_and(|c| c != b"\0\0\0\x04none"))
-}
-
-fn agent(session: &Session, user: &str) -> Result<bool, String> {
-    let mut agent = session.agent().map_err(|e| e.message().to_owned())?;
-    agent.connect().map_err(|e| e.message().to_owned())?;
-    agent.list_identities().map_err(|e| e.message().to_owned())?;
-    for identity in agent.identities().map_err(|e| e.message().to_owned())? {
-        if agent.userauth(user, &identity).is_ok() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-struct Password<'a>(&'a str);
-
-impl ssh2::KeyboardInteractivePrompt for Password<'_> {
-    fn prompt<'a>(&mut self, _user: &str, _instructions: &str, prompts: &[ssh2::Prompt<'a>]) -> Vec<String> {
-        prompts.iter().map(|_| self.0.to_owned()).collect()
-    }
 }
 
 impl Pipe for Ssh {
@@ -319,7 +250,12 @@ impl Pipe for Ssh {
     }
 
     fn exit_code(&mut self) -> Option<i32> {
-        self.channel.eof().then(|| self.channel.exit_status().ok()).flatten()
+        // The exit status comes behind the end of the output; until then the library says 0.
+        self.session.set_blocking(true);
+        self.session.set_timeout(u32::try_from(FAREWELL.as_millis()).unwrap_or(300));
+        let closed = self.channel.wait_close();
+        self.session.set_blocking(false);
+        closed.ok().and_then(|()| self.channel.exit_status().ok())
     }
 }
 

@@ -1,11 +1,11 @@
 //! Where and how to connect: inventory variables, command-line defaults and `~/.ssh/config` put together.
 
+use super::bootstrap;
 use super::config::{self, Family, HostConfig, expand};
 use super::proxy::{Destination, Proxy};
 use crate::diag::{Diagnostic, Loc};
 use serde_json::{Map, Value as Json};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How the connection is carried.
@@ -30,20 +30,6 @@ pub enum StrictHostKey {
     No,
 }
 
-/// Asks the operator whether to trust an unknown host key.
-pub trait HostKeyPrompt: Send + Sync {
-    /// `true`: trust it from now on.
-    fn trust(&self, host: &str, kind: &str, fingerprint: &str) -> bool;
-}
-
-struct Refuse;
-
-impl HostKeyPrompt for Refuse {
-    fn trust(&self, _host: &str, _kind: &str, _fingerprint: &str) -> bool {
-        false
-    }
-}
-
 /// What the command line says for all hosts.
 #[derive(Clone)]
 pub struct Defaults {
@@ -63,8 +49,6 @@ pub struct Defaults {
     pub silence: Duration,
     /// `~/.ssh/config`; `None`: none is read.
     pub ssh_config: Option<PathBuf>,
-    /// Asks about unknown host keys.
-    pub prompt: Arc<dyn HostKeyPrompt>,
 }
 
 impl Default for Defaults {
@@ -78,7 +62,6 @@ impl Default for Defaults {
             connect_timeout: Duration::from_secs(10),
             silence: Duration::from_secs(30),
             ssh_config: Some(expand("~/.ssh/config")),
-            prompt: Arc::new(Refuse),
         }
     }
 }
@@ -116,8 +99,16 @@ pub struct Target {
     pub connect_timeout: Duration,
     /// How long the agent may be silent.
     pub silence: Duration,
-    /// Asks about unknown host keys.
-    pub prompt: Arc<dyn HostKeyPrompt>,
+    /// How often to try again where it can't be reached (`ansible_ssh_retries`).
+    pub retries: u32,
+    /// The name that known_hosts has it under (`HostKeyAlias`); `None`: its address.
+    pub key_alias: Option<String>,
+    /// The SSH agent's socket, where it is not the environment's.
+    pub identity_agent: Option<PathBuf>,
+    /// `ansible_remote_tmp`: where the agent is put, for the host's shell; `None`: the user's cache.
+    pub remote_tmp: Option<String>,
+    /// What of the SSH configuration may concern this host and is not followed.
+    pub unfollowed: Vec<String>,
 }
 
 impl Target {
@@ -165,9 +156,19 @@ impl Target {
         let mut strict = None;
         for variable in ["ansible_ssh_common_args", "ansible_ssh_extra_args", "ansible_ssh_args"] {
             if let Some(args) = text(&[variable]) {
-                ssh_args(&args, &mut ssh, &mut strict).map_err(|e| wrong(variable, e).help("fettle speaks SSH itself; understood are -o with User, Port, IdentityFile, IdentitiesOnly, UserKnownHostsFile, StrictHostKeyChecking, ConnectTimeout, ServerAliveInterval, ServerAliveCountMax, ProxyJump, ProxyCommand, AddressFamily, -J and OpenSSH's options about connection sharing"))?;
+                ssh_args(&args, &mut ssh, &mut strict).map_err(|e| wrong(variable, e).help("fettle speaks SSH itself; understood are -o with User, Port, IdentityFile, IdentitiesOnly, UserKnownHostsFile, StrictHostKeyChecking, HostKeyAlias, IdentityAgent, ConnectTimeout, ServerAliveInterval, ServerAliveCountMax, ProxyJump, ProxyCommand, AddressFamily, -J and OpenSSH's options about connection sharing"))?;
             }
         }
+        let number = |names: &[&str]| match text(names) {
+            Some(text) => text.parse::<u64>().map(Some).map_err(|_| wrong(names[0], format!("`{text}` is no whole number"))),
+            None => Ok(None),
+        };
+        let timeout = number(&["ansible_ssh_timeout", "ansible_timeout"])?;
+        let retries = number(&["ansible_ssh_retries", "ansible_retries"])?.map_or(0, |n| u32::try_from(n).unwrap_or(u32::MAX));
+        let remote_tmp = match text(&["ansible_remote_tmp"]).map(|folder| bootstrap::cache_folder(&folder)).transpose() {
+            Ok(folder) => folder,
+            Err(e) => return Err(wrong("ansible_remote_tmp", e)),
+        };
         let silence = ssh.silence().unwrap_or(defaults.silence);
         let strict = match strict.or(ssh.strict).as_deref() {
             Some("no" | "off") => StrictHostKey::No,
@@ -228,10 +229,19 @@ impl Target {
                 .or_else(|| defaults.become_password.clone()),
             known_hosts,
             strict,
-            connect_timeout: ssh.timeout.map_or(defaults.connect_timeout, Duration::from_secs),
+            connect_timeout: timeout.or(ssh.timeout).map_or(defaults.connect_timeout, |seconds| Duration::from_secs(seconds.max(1))),
             silence,
-            prompt: defaults.prompt.clone(),
+            retries,
+            key_alias: ssh.key_alias,
+            identity_agent: ssh.identity_agent,
+            remote_tmp,
+            unfollowed: ssh.unfollowed,
         })
+    }
+
+    /// The name that known_hosts has it under.
+    pub fn key_name(&self) -> &str {
+        self.key_alias.as_deref().unwrap_or(&self.address)
     }
 
     /// Who logs in.
@@ -264,6 +274,9 @@ fn merge(config: &mut HostConfig, system: HostConfig) {
     config.timeout = config.timeout.or(system.timeout);
     config.alive_interval = config.alive_interval.or(system.alive_interval);
     config.alive_count = config.alive_count.or(system.alive_count);
+    config.key_alias = config.key_alias.take().or(system.key_alias);
+    config.identity_agent = config.identity_agent.take().or(system.identity_agent);
+    config.unfollowed.extend(system.unfollowed);
 }
 
 /// Understands `-o Key=Value` and the like; options that only tune OpenSSH's own working are passed over.
@@ -296,6 +309,8 @@ fn ssh_args(args: &str, config: &mut HostConfig, strict: &mut Option<String>) ->
             "addressfamily" => config.family = Some(Family::read(&value).ok_or_else(|| format!("`{value}` is no address family"))?),
             "hostname" => config.host_name = Some(value),
             "identityfile" => config.identity_files.insert(0, expand(&value)),
+            "identityagent" => config.identity_agent = config::identity_agent(&value),
+            "hostkeyalias" => config.key_alias = Some(value),
             "identitiesonly" => config.identities_only = value.eq_ignore_ascii_case("yes"),
             "serveraliveinterval" => config.alive_interval = Some(value.parse().map_err(|_| format!("`{value}` is no number of seconds"))?),
             "serveralivecountmax" => config.alive_count = Some(value.parse().map_err(|_| format!("`{value}` is no number"))?),

@@ -21,6 +21,7 @@ impl Run<'_> {
         match event {
             LinkEvent::Connecting => self.reporter.event(Event::Phase { host, phase: Phase::Connecting }),
             LinkEvent::Pushing { sent, total } => self.reporter.event(Event::Pushing { host, sent, total }),
+            LinkEvent::Question(question) => self.questions.put(question, self.reporter),
             LinkEvent::Ready => self.reporter.event(Event::Phase { host, phase: Phase::Running }),
             LinkEvent::Closed(result) => {
                 let busy = self.hosts[index].busy;

@@ -241,6 +241,10 @@ impl Run<'_> {
             },
             LinkEvent::Closed(Ok(())) => "its agent ended".into(),
             LinkEvent::Closed(Err(e)) => e.to_string(),
+            LinkEvent::Question(question) => {
+                self.questions.put(question, self.reporter);
+                return;
+            }
             LinkEvent::Answer(_) | LinkEvent::Connecting | LinkEvent::Pushing { .. } | LinkEvent::Ready => return,
         };
         self.hosts[index].link = None;
