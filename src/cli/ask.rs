@@ -123,6 +123,10 @@ pub fn ping(args: &PingArgs) -> Result<Exit, CliError> {
 
 /// Prints facts as one JSON object, hosts as keys.
 pub fn facts(args: &FactsArgs) -> Result<Exit, CliError> {
+    let known: Vec<&str> = crate::host::facts::subset_names().collect();
+    if let Some(wrong) = args.gather_subset.iter().find(|s| !known.contains(&s.trim_start_matches('!'))) {
+        return Err(CliError::Failed(format!("`{wrong}` is no subset of facts: there are {}, each also with `!`", known.join(", "))));
+    }
     let answers = answers(&args.who, &Question::Facts(args.gather_subset.clone()))?;
     let mut all = Map::new();
     for Answer { host, answer, .. } in &answers {

@@ -80,7 +80,7 @@ pub fn run<T>(work: impl Future<Output = Result<T, CliError>>, stopped: &str) ->
     runtime.block_on(async {
         tokio::select! {
             result = work => result,
-            _ = tokio::signal::ctrl_c() => Err(CliError::Failed(stopped.to_owned())),
+            () = crate::controller::interrupted() => Err(CliError::Failed(stopped.to_owned())),
         }
     })
 }

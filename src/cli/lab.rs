@@ -17,15 +17,15 @@ pub struct LabCommand {
 enum What {
     /// Bring a lab up
     Up {
-        /// How many hosts
-        #[arg(long, default_value_t = 3, value_name = "N")]
-        hosts: usize,
-        /// How many disks each host has: sda, sdb, …
-        #[arg(long, default_value_t = 4, value_name = "N")]
-        disks: usize,
-        /// Size of each disk: a sparse file, so it takes only what is written; XFS wants 300M
-        #[arg(long, default_value = "1G", value_name = "SIZE", value_parser = names::size)]
-        disk_size: u64,
+        /// How many hosts; without it 3
+        #[arg(long, value_name = "N")]
+        hosts: Option<usize>,
+        /// How many disks each host has: sda, sdb, …; without it 4
+        #[arg(long, value_name = "N")]
+        disks: Option<usize>,
+        /// Size of each disk: a sparse file, so it takes only what is written; XFS wants 300M; without it 1G
+        #[arg(long, value_name = "SIZE", value_parser = names::size)]
+        disk_size: Option<u64>,
         /// A Kubernetes control plane too (see scripts/control-plane): the hosts are its nodes, its pods are only played
         #[arg(long)]
         kubernetes: bool,
@@ -102,7 +102,7 @@ impl LabCommand {
     pub fn run(self) -> Result<i32, Diagnostic> {
         match self.what {
             What::Up { hosts, disks, disk_size, kubernetes, name } => {
-                up(&Options { name: name.name.clone(), hosts, disks, disk_size, program: None })?;
+                up(&name.name, hosts, disks, disk_size)?;
                 if kubernetes {
                     eprintln!("Starting the control plane …");
                     let path = lab::kubernetes::start(&name.name)?;
@@ -142,7 +142,15 @@ impl Host {
     }
 }
 
-fn up(options: &Options) -> Result<(), Diagnostic> {
+/// Brings a lab up, of 3 hosts with 4 disks of 1 GiB unless something else is asked for. One that is up must be as asked.
+fn up(name: &str, hosts: Option<usize>, disks: Option<usize>, disk_size: Option<u64>) -> Result<(), Diagnostic> {
+    let options = &Options {
+        name: name.to_owned(),
+        hosts: hosts.unwrap_or(3),
+        disks: disks.unwrap_or(4),
+        disk_size: disk_size.unwrap_or(1 << 30),
+        program: None,
+    };
     let terminal = std::io::stderr().is_terminal();
     let mut ready = 0;
     let made = lab::up(options, &mut |host, time| {
@@ -160,7 +168,19 @@ fn up(options: &Options) -> Result<(), Diagnostic> {
         Up::Made(state) => (state, "is up"),
         Up::There(state) => (state, "is up already"),
     };
+    let wanted_disks = disks;
     let disks = state.hosts.first().map_or(0, |host| host.disks.len());
+    let other = |asked: Option<usize>, there: usize| asked.is_some_and(|n| n != there);
+    if other(hosts, state.hosts.len()) || other(wanted_disks, disks) || disk_size.is_some_and(|n| n != state.disk_size) {
+        return Err(Diagnostic::bare(format!(
+            "lab `{}` is up already, and otherwise: {}, {} of {} each",
+            state.name,
+            count(state.hosts.len(), "host"),
+            count(disks, "disk"),
+            size(state.disk_size)
+        ))
+        .help(format!("fettle lab down --name {0}, then up again; or another --name", state.name)));
+    }
     println!(
         "Lab `{}` {words}: {}, {} of {} each.",
         state.name,

@@ -4,6 +4,7 @@ mod ask;
 mod batches;
 mod event;
 mod files;
+mod interrupt;
 mod kubernetes;
 mod question;
 mod run;
@@ -13,6 +14,7 @@ mod variables;
 
 pub use ask::{Answer, Question, UndoQuestion, ask};
 pub use event::{Event, Phase, Reporter};
+pub use interrupt::interrupted;
 pub use run::{Options, Targets, Via, run, select};
 pub use summary::{Failure, HostSummary, Summary};
 pub use variables::{plain, templates};

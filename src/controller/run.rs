@@ -7,6 +7,7 @@ mod together;
 use super::batches::batches;
 use super::event::{Event, Phase, Reporter};
 use super::files::FileStore;
+use super::interrupt::interrupted;
 use super::question::Questions;
 use super::step::{self, Answer};
 use super::summary::Summary;
@@ -347,7 +348,7 @@ impl Run<'_> {
                     }
                     self.settle();
                 }
-                _ = tokio::signal::ctrl_c() => {
+                () = interrupted() => {
                     if self.stopping {
                         // Asked twice: don't wait for changes under way. The agents notice, finish theirs and journal it.
                         for index in running.drain() {

@@ -31,7 +31,7 @@ pub async fn ask(play: &str, hosts: &[String], reporter: &mut dyn Reporter) -> A
     });
     let answer = tokio::select! {
         line = answer => line.ok().flatten().map_or(Answer::Stop, |line| understood(&line)),
-        _ = tokio::signal::ctrl_c() => Answer::Stop,
+        () = super::interrupt::interrupted() => Answer::Stop,
     };
     reporter.answered();
     answer

@@ -18,10 +18,10 @@ const ENVIRONMENT: [(&str, &str); 5] = [
 ];
 
 /// Runs a command as root in all namespaces of a host, with our own standard input and output. Gives its exit
-/// code, or 128 and the signal's number as a shell does.
+/// code, or as a shell does 128 and the signal's number, 127 for a program that is not there, 126 for one that can't be run.
 ///
 /// # Errors
-/// There is no such host, it does not run, or the program is not there.
+/// There is no such host, or it does not run.
 pub fn exec<S: AsRef<OsStr>>(lab: &str, host: &str, command: &[S]) -> Result<i32, Diagnostic> {
     needs::root("exec")?;
     let [program, arguments @ ..] = command else {
@@ -29,7 +29,13 @@ pub fn exec<S: AsRef<OsStr>>(lab: &str, host: &str, command: &[S]) -> Result<i32
     };
     let mut command = Command::new(program);
     command.args(arguments);
-    let mut child = spawn(lab, host, command)?;
+    let mut child = match start(lab, host, command)? {
+        Ok(child) => child,
+        Err(why) => {
+            eprintln!("error: cannot run `{}` in {host}: {why}", program.as_ref().to_string_lossy());
+            return Ok(if why.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 });
+        }
+    };
     let status = child.wait().map_err(|why| failed("wait", why))?;
     Ok(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default()))
 }
@@ -38,9 +44,14 @@ pub fn exec<S: AsRef<OsStr>>(lab: &str, host: &str, command: &[S]) -> Result<i32
 ///
 /// # Errors
 /// There is no such host, it does not run, or the program is not there.
-pub fn spawn(lab: &str, host: &str, mut command: Command) -> Result<Child, Diagnostic> {
-    let pid = init(lab, host)?;
+pub fn spawn(lab: &str, host: &str, command: Command) -> Result<Child, Diagnostic> {
     let name = command.get_program().to_string_lossy().into_owned();
+    start(lab, host, command)?.map_err(|why| failed(format!("cannot run `{name}` in {host}"), why))
+}
+
+/// The inner error: the command can't be run.
+fn start(lab: &str, host: &str, mut command: Command) -> Result<std::io::Result<Child>, Diagnostic> {
+    let pid = init(lab, host)?;
     let open = |kind: &str| File::open(format!("/proc/{pid}/ns/{kind}")).map_err(|why| failed(format!("{host} has just ended"), why));
     let processes = open("pid")?;
     // The mounts last: `/proc` is another one after that.
@@ -70,11 +81,7 @@ pub fn spawn(lab: &str, host: &str, mut command: Command) -> Result<Child, Diagn
         });
         thread.join()
     });
-    match spawned {
-        Ok(Ok(child)) => Ok(child),
-        Ok(Err(why)) => Err(failed(format!("cannot run `{name}` in {host}"), why)),
-        Err(_) => Err(Diagnostic::bare(format!("cannot run `{name}` in {host}"))),
-    }
+    spawned.map_err(|_| Diagnostic::bare(format!("the command could not be started in {host}")))
 }
 
 /// The PID 1 of a host, as this machine counts.

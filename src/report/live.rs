@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 /// Most host lines at once; more hosts are counted in one line.
 const ROWS: usize = 16;
+/// Lines of a small terminal that stay free of host lines: for the count of the rest, and for what is printed.
+const FREE: u16 = 4;
 /// Nothing moves on the screen before this: short runs stay quiet.
 const PATIENCE: Duration = Duration::from_millis(400);
 
@@ -110,6 +112,8 @@ impl Live {
         if self.began.elapsed() < PATIENCE {
             return;
         }
+        let rows =
+            console::Term::stdout().size_checked().map_or(ROWS, |(height, _)| usize::from(height.saturating_sub(FREE)).clamp(1, ROWS));
         let width = self.order.iter().map(|h| h.chars().count()).max().unwrap_or(0).min(30);
         let mut shown = self.rows.values().filter(|r| r.bar.is_some()).count();
         for host in &self.order {
@@ -118,10 +122,15 @@ impl Live {
                 continue;
             }
             if row.bar.is_none() {
-                if shown >= ROWS {
+                if shown >= rows {
                     continue;
                 }
-                let bar = self.screen.add(ProgressBar::new(self.tasks));
+                let bar = ProgressBar::new(self.tasks);
+                let bar = match &self.rest {
+                    // The count of the others stays below.
+                    Some(rest) => self.screen.insert_before(rest, bar),
+                    None => self.screen.add(bar),
+                };
                 // The template is a constant that is known to be well-formed; the default serves otherwise.
                 let style = ProgressStyle::with_template(" {prefix} {bar:20.cyan/dim} {pos:>3}/{len:<3} {wide_msg}")
                     .unwrap_or_else(|_| ProgressStyle::default_bar())
@@ -139,12 +148,12 @@ impl Live {
                     Phase::Connecting => "connecting".to_owned(),
                     _ => row.task.clone(),
                 };
-                bar.set_message(if seconds >= 2 { format!("{text}  {seconds} s") } else { text });
+                bar.set_message(if seconds >= 2 { format!("{seconds:>3} s  {text}") } else { text });
             }
         }
         let done = self.rows.values().filter(|r| r.phase == Phase::Done).count();
         let hidden = self.rows.len() - done - shown;
-        if hidden > 0 || self.rows.len() > ROWS {
+        if hidden > 0 || self.rows.len() > rows {
             let rest = self.rest.get_or_insert_with(|| {
                 let bar = self.screen.add(ProgressBar::new_spinner());
                 bar.set_style(ProgressStyle::with_template(" {wide_msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));

@@ -69,8 +69,10 @@ pub fn recap(summary: &Summary, about: &About<'_>, paint: Paint) -> Vec<String> 
     for (class, names) in &classes {
         let listed = ranges(&names.iter().map(|n| (*n).clone()).collect::<Vec<_>>());
         let (tone, word) = match class {
-            Class::Changed(n) if about.check => (Tone::Change, format!("{} would change      {} each", names.len(), changes_word(*n))),
-            Class::Changed(n) => (Tone::Change, format!("{} changed      {} each", names.len(), changes_word(*n))),
+            Class::Changed(n) => {
+                let (verb, each) = (if about.check { "would change" } else { "changed" }, if names.len() == 1 { "" } else { " each" });
+                (Tone::Change, format!("{} {verb}      {}{each}", names.len(), changes_word(*n)))
+            }
             Class::Unchanged => (Tone::Good, format!("{} unchanged  ", names.len())),
             Class::Unknown => (Tone::Doubt, format!("{} with unknowns", names.len())),
             Class::Stopped => (Tone::Doubt, format!("{} stopped    ", names.len())),
@@ -149,7 +151,8 @@ fn next(summary: &Summary, about: &About<'_>) -> Vec<String> {
         }
         return out;
     }
-    if changed || !bad.is_empty() {
+    // What was refused from the start has written none.
+    if changed || summary.hosts.values().any(|h| h.changes > 0) {
         out.push(format!("Journal: fettle journal {} --run {}", about.inventory, about.run));
     }
     if !left.is_empty() {

@@ -52,7 +52,14 @@ fn folders() -> Vec<PathBuf> {
 }
 
 fn read(machine: &'static str, path: &Path) -> Option<Agent> {
-    let content = std::fs::read(path).ok()?;
+    let content = match std::fs::read(path) {
+        Ok(content) => content,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(e) => {
+            eprintln!("warning: the agent {} can't be read: {e}", path.display());
+            return None;
+        }
+    };
     let hash = Sha256::digest(&content).iter().map(|b| format!("{b:02x}")).collect();
     // Beside it, the same compressed: half the bytes to encrypt and send. One older than the program is of another build.
     let gz = path.with_extension("gz");
