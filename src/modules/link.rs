@@ -65,6 +65,7 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
         links.push(json!({"name": name, "mtu": mtu, "previous": now}));
     }
     if rules_text != before {
+        plan.changes.extend(super::paths::missing_folders(context.view, rules.parent())?);
         plan.changes.push(Change::WriteFile(WriteFile {
             path: rules,
             content: rules_text.into_bytes(),

@@ -2,7 +2,7 @@
 
 use super::{failure, host, plan, settle, text};
 use crate::host::act::Act;
-use crate::host::{Change, UnitState};
+use crate::host::{Change, UnitState, View};
 use crate::modules::{Effect, PlanError};
 use serde_json::json;
 
@@ -167,4 +167,31 @@ fn filesystems_are_mounted_before_fstab_says_so() {
         args[name] = json!(value);
         assert!(failure(&host, "mount", args).contains(if name == "opts" { "bind" } else { name }), "{name}");
     }
+}
+
+#[test]
+fn a_mount_gets_back_what_was_taken_off_and_options_that_do_not_show_are_no_failure() {
+    let mut host = host(&[("/dev/sdb", ""), ("/etc/fstab", "")]);
+    let args = |fstype: &str, opts: &str| json!({"path": "/m", "src": "/dev/sdb", "fstype": fstype, "opts": opts, "state": "mounted"});
+    settle(&mut host, "mount", args("ext4", "ro"));
+    assert_eq!(settle(&mut host, "mount", args("ext4", "rw")).0, ["remount /m  options: + rw", "replace /etc/fstab (24 bytes)"]);
+    host.set_mount_options("/m", vec!["rw".into(), "noexec".into(), "relatime".into()]);
+    assert_eq!(settle(&mut host, "mount", args("ext4", "rw")).0, ["remount /m  options: + exec"]);
+    // The kernel takes these, and shows none of them.
+    assert_eq!(settle(&mut host, "mount", args("ext4", "defaults,acl,barrier=1")).0.len(), 2);
+    host.set_mount_options("/m", vec!["rw".into(), "relatime".into()]);
+    assert!(plan(&host, "mount", args("ext4", "defaults,acl,barrier=1")).unwrap().changes.is_empty());
+    assert!(failure(&host, "mount", args("xfs", "nobarrier")).contains("XFS has no mount option `nobarrier`"));
+}
+
+#[test]
+fn a_bind_mount_is_not_the_filesystem() {
+    let mut host = host(&[("/dev/sdb", ""), ("/etc/fstab", "")]);
+    let args = json!({"path": "/m", "src": "/dev/sdb", "fstype": "ext4", "state": "mounted"});
+    let disk = host.stat("/dev/sdb".as_ref(), true).unwrap().unwrap();
+    host.set_stat("/dev/sdb", crate::host::Stat { rdev: (8, 16), ..disk });
+    let options = vec!["rw".into(), "relatime".into()];
+    let (target, source, fstype) = ("/m".into(), "/dev/sdb".into(), "ext4".into());
+    host.add_mount(crate::host::Mount { target, source, device: (8, 16), root: "/sub".into(), fstype, options });
+    assert!(failure(&host, "mount", args).contains("/m holds /dev/sdb:/sub, not /dev/sdb: unmount it first"));
 }
