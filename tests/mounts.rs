@@ -51,7 +51,7 @@ fn the_named_disk_is_mounted_with_the_options_asked_for() {
     // A copy of a disk: which of them is meant can't be told at a boot.
     sh("mkfs.xfs -q /dev/sdb && dd if=/dev/sdb of=/dev/sda bs=1M conv=sparse status=none");
     let adopt = json!({"devices": ["sdb"], "adopt": true});
-    refused(&lab, "fettle.datafs", &adopt, "/dev/sda has a filesystem with the same UUID");
+    refused(&lab, "fettle.datafs", &adopt, "/dev/sda and /dev/sdb hold filesystems with one UUID");
     assert_eq!(sh("cat /etc/fstab 2>/dev/null; ls -d /ais 2>/dev/null || true"), sh("cat /etc/fstab.kept"));
     sh("xfs_admin -U generate /dev/sda >/dev/null");
     settle(&lab, "fettle.datafs", &adopt);
@@ -110,4 +110,17 @@ fn options_of_other_filesystems_that_do_not_show_are_no_failure() {
         assert_eq!(lab.sh("node01", "awk '$2 == \"/mnt/e\" { print $4 }' /etc/fstab"), opts);
     }
     assert_eq!(lab.sh("node01", "findmnt -no VFS-OPTIONS /mnt/e"), "rw,relatime");
+}
+
+#[test]
+fn hard_links_are_made_across_the_layers_of_an_overlay() {
+    let Some(lab) = Lab::new(1, 1) else { return };
+    lab.sh(
+        "node01",
+        "mkdir /mnt/low /mnt/up /mnt/both && mount -t tmpfs low /mnt/low && mount -t tmpfs up /mnt/up && echo x > /mnt/low/a && mkdir /mnt/up/u /mnt/up/w
+        mount -t overlay both -o lowerdir=/mnt/low,upperdir=/mnt/up/u,workdir=/mnt/up/w /mnt/both",
+    );
+    assert_eq!(lab.sh("node01", "stat -c %d /mnt/both /mnt/both/a | sort -u | wc -l"), "2", "a file with another number than its folder");
+    settle(&lab, "file", &json!({"path": "/mnt/both/b", "src": "/mnt/both/a", "state": "hard"}));
+    refused(&lab, "file", &json!({"path": "/mnt/up/b", "src": "/mnt/both/a", "state": "hard"}), "are on different filesystems");
 }

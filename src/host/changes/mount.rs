@@ -48,14 +48,14 @@ pub fn filesystems(view: &dyn View) -> Result<Filesystems, ViewError> {
     Ok(all)
 }
 
-/// Why a filesystem can't be mounted by its UUID: these devices have it too. Nobody knows which of them a boot takes.
-fn ambiguous(uuid: &str, devices: &[PathBuf]) -> ChangeError {
+/// Why a filesystem can't be mounted by its UUID: these devices have it all. Nobody knows which of them a boot takes.
+pub fn ambiguous(uuid: &str, devices: &[PathBuf]) -> String {
     let names: Vec<String> = devices.iter().map(|d| d.display().to_string()).collect();
-    ChangeError::new(format!(
-        "{} hold filesystems with one UUID ({uuid}), and it could not be told which is mounted at a boot: detach the copy, erase it, or give \
-         it another UUID (xfs_admin -U generate DEVICE)",
+    format!(
+        "{} hold filesystems with one UUID ({uuid}), and it can't be told which of them a boot mounts: detach the copy, erase it, or give it \
+         another UUID (xfs_admin -U generate)",
         names.join(" and ")
-    ))
+    )
 }
 
 /// The device behind a change's source: the one that the plan named, if it (and no other) has the filesystem.
@@ -67,7 +67,7 @@ fn device(change: &MountChange, view: &dyn View) -> Result<PathBuf, ChangeError>
     let Filesystems { known, unknown } = filesystems(view)?;
     let found: Vec<PathBuf> = known.into_iter().filter(|(_, held)| *held == uuid).map(|(path, _)| path).collect();
     match (found.as_slice(), &change.device, unknown) {
-        ([_, _, ..], ..) => Err(ambiguous(&uuid, &found)),
+        ([_, _, ..], ..) => Err(ChangeError::new(ambiguous(&uuid, &found))),
         ([one], None, _) => Ok(one.clone()),
         ([one], Some(named), _) => {
             let node = |path: &Path| Ok::<_, ViewError>(view.stat(path, true)?.map(|s| s.rdev));
@@ -204,7 +204,7 @@ impl Act for AsRemount<'_> {
 
     fn perform(&self) -> Result<Outcome, ChangeError> {
         let (target, mount) = (&self.0.target, self.mounted(&RealHost)?);
-        let options = options::for_remount(&self.0.options);
+        let options = options::for_remount(&self.0.options, &mount.options);
         // Told both, mount(8) adds no options of fstab.
         let args: [&std::ffi::OsStr; 4] = ["-o".as_ref(), options.as_ref(), mount.source.as_ref(), target.as_ref()];
         run("mount", &args, &format!("remounting {}", target.display()))?;

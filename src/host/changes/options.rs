@@ -18,59 +18,26 @@ const FLAGS: &[(&str, &str)] = &[
 const OTHERS: &str = "defaults auto noauto nofail _netdev user nouser users owner group silent loud dirsync mand nomand iversion \
     noiversion atime noatime diratime nodiratime relatime norelatime strictatime nostrictatime seclabel";
 
-/// XFS's own options (xfs(5); fs/xfs/xfs_super.c of Linux 6.12), each with what the kernel shows where it is in effect: itself
-/// (`=`), another word, or nothing (``), because it is so wherever its opposite is not shown.
-const XFS: &[(&str, &str)] = &[
-    ("allocsize=", "="),
-    ("logbufs=", "="),
-    ("logbsize=", "="),
-    ("logdev=", "="),
-    ("rtdev=", "="),
-    ("sunit=", "="),
-    ("swidth=", "="),
-    ("max_atomic_write=", "="),
-    ("max_open_zones=", "="),
-    ("attr2", ""),
-    ("noattr2", ""),
+/// XFS's own options (xfs(5); fs/xfs/xfs_super.c of Linux 6.12) that the kernel shows as they are asked for.
+const XFS_SHOWN: &str = "allocsize= logbufs= logbsize= logdev= rtdev= sunit= swidth= max_atomic_write= max_open_zones= \
+    dax=never filestreams gqnoenforce grpid grpquota ikeep inode32 largeio noalign nolifetime norecovery nouuid pqnoenforce \
+    prjquota swalloc uqnoenforce usrquota wsync";
+
+/// Those that it does not show, or not always (`discard`, `dax`: only where the device can do it).
+const XFS_HIDDEN: &str =
+    "attr2 noattr2 dax dax=always dax=inode discard inode64 lifetime nodiscard nogrpid noikeep nolargeio noquota sysvgroups";
+
+/// Those that it shows by another name.
+const XFS_RENAMED: &[(&str, &str)] = &[
     ("bsdgroups", "grpid"),
-    ("dax", "dax=always"),
-    ("dax=always", "="),
-    ("dax=inode", ""),
-    ("dax=never", "="),
-    ("discard", "="),
-    ("filestreams", "="),
-    ("gqnoenforce", "="),
     ("gquota", "grpquota"),
-    ("grpid", "="),
-    ("grpquota", "="),
-    ("ikeep", "="),
-    ("inode32", "="),
-    ("inode64", ""),
-    ("largeio", "="),
-    ("lifetime", ""),
-    ("noalign", "="),
-    ("nodiscard", ""),
-    ("nogrpid", ""),
-    ("noikeep", ""),
-    ("nolargeio", ""),
-    ("nolifetime", "="),
-    ("noquota", ""),
-    ("norecovery", "="),
-    ("nouuid", "="),
-    ("pqnoenforce", "="),
     ("pquota", "prjquota"),
-    ("prjquota", "="),
     ("qnoenforce", "uqnoenforce"),
     ("quota", "usrquota"),
-    ("swalloc", "="),
-    ("sysvgroups", ""),
-    ("uqnoenforce", "="),
     ("uquota", "usrquota"),
-    ("usrquota", "="),
-    ("wsync", "="),
 ];
 
-/// What the kernel shows of XFS only because somebody asked for it, and what would be asked for to be without it.
+/// What the kernel shows of XFS only where somebody asked for it, and what is asked for to be without it.
 const XFS_EXTRA: &[(&str, &str)] = &[
     ("inode32", "inode64"),
     ("largeio", "nolargeio"),
@@ -100,8 +67,14 @@ fn vfs(option: &str) -> bool {
         || ["context=", "fscontext=", "defcontext=", "rootcontext=", "comment="].contains(&key(option))
 }
 
-fn xfs(option: &str) -> Option<&'static str> {
-    XFS.iter().find(|(name, _)| *name == option || (name.ends_with('=') && *name == key(option))).map(|(_, shown)| *shown)
+/// What the kernel shows where this option of XFS is in effect, perhaps nothing; `None`: XFS has no such option.
+fn xfs(option: &str) -> Option<&str> {
+    let renamed = XFS_RENAMED.iter().find(|(name, _)| *name == option);
+    match renamed {
+        Some((_, shown)) => Some(shown),
+        None if among(XFS_HIDDEN, option) => Some(""),
+        None => (among(XFS_SHOWN, option) || (option.contains('=') && among(XFS_SHOWN, key(option)))).then_some(option),
+    }
 }
 
 /// Why XFS does not take one of these options; `None`: it takes them all, or the filesystem is another one.
@@ -198,8 +171,7 @@ pub fn missing_options(wanted: &[String], mount: &Mount) -> Vec<String> {
         missing.extend(
             own.filter(|o| match xfs(o) {
                 Some("") => XFS_EXTRA.iter().any(|(shown, without)| o == without && has(shown)),
-                Some("=") | None => !has(&canonical(o)),
-                Some(other) => !has(other),
+                shown => !has(&canonical(shown.unwrap_or(o))),
             })
             .cloned(),
         );
@@ -220,12 +192,8 @@ pub fn own_options(options: &[String]) -> impl Iterator<Item = &String> {
 pub(super) fn predicted(options: &[String]) -> Vec<String> {
     let hidden = |o: &str| o != "rw" && (among("strictatime diratime", o) || FLAGS.iter().any(|(_, off)| *off == o));
     let flags = flags(options).into_iter().filter(|o| !hidden(o)).map(str::to_owned);
-    let shown = |o: &String| match xfs(o) {
-        Some("") => None,
-        Some("=") | None => Some(o.clone()),
-        Some(other) => Some(other.to_owned()),
-    };
-    flags.chain(own_options(options).filter_map(shown)).collect()
+    let own = own_options(options).map(|o| xfs(o).unwrap_or(o).to_owned()).filter(|o| !o.is_empty());
+    flags.chain(own).collect()
 }
 
 /// What mount(8) is told for a new mount.
@@ -234,11 +202,15 @@ pub(super) fn for_mount(options: &[String]) -> String {
     if all.is_empty() { "defaults".into() } else { all.join(",") }
 }
 
-/// What mount(8) is told for a remount: flags that are off too, or those of the mount would stay.
-pub(super) fn for_remount(options: &[String]) -> String {
+/// What mount(8) is told for a remount of what has the options `now`: flags that are off too, or those of the mount would stay.
+pub(super) fn for_remount(options: &[String], now: &[String]) -> String {
+    // Words that older versions of mount(8) don't know are said only where they are needed.
+    let needed = |word: &&str| {
+        let on = FLAGS.iter().find(|(_, off)| off == word && among("symfollow nolazytime", off)).map(|(on, _)| on);
+        on.is_none_or(|on| now.iter().any(|n| n == on))
+    };
     let mut all = vec!["remount"];
-    // Only newer kernels and versions of mount(8) have `symfollow`.
-    all.extend(flags(options).into_iter().filter(|f| *f != "symfollow"));
+    all.extend(flags(options).into_iter().filter(needed));
     all.extend(own_options(options).map(String::as_str));
     all.join(",")
 }
@@ -322,10 +294,9 @@ mod tests {
 
     #[test]
     fn a_remount_says_what_should_be_off() {
-        assert_eq!(
-            for_remount(&list("noatime,nofail,users,exec,x-systemd.automount,inode64")),
-            "remount,rw,nosuid,nodev,exec,async,nolazytime,noatime,diratime,inode64"
-        );
+        let options = list("noatime,nofail,users,exec,x-systemd.automount,inode64");
+        assert_eq!(for_remount(&options, &[]), "remount,rw,nosuid,nodev,exec,async,noatime,diratime,inode64");
+        assert_eq!(for_remount(&options, &list("lazytime")), "remount,rw,nosuid,nodev,exec,async,nolazytime,noatime,diratime,inode64");
         assert!(changes_on_remount("xfs", &list("rw,exec,relatime,inode64")));
         assert!(!changes_on_remount("xfs", &list("rw,no swalloc")));
     }

@@ -227,7 +227,7 @@ pub(super) fn unmounted(
 ) -> Result<String, Refused> {
     if let Some(mount) = mount_at(view, &place.target)? {
         whole(&mount, disk)?;
-        steps.unmount.push(place.target.clone());
+        steps.unmount(&place.target);
     }
     if absent {
         if let Ok(Some(entry)) = fstab.at(&place.listed) {

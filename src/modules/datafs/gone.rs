@@ -49,7 +49,7 @@ pub(super) fn gone(
         if mount.fstype != "xfs" || mount.root != "/" || numbers.contains(&mount.device) {
             return another(format!("{} is mounted there", mount.source));
         }
-        steps.unmount.push(place.target.clone());
+        steps.unmount(&place.target);
     } else if entry.is_none() {
         steps.warnings.push(format!("{missing}; nothing is mounted on {}, and /etc/fstab has no line for it", asked.display()));
     }

@@ -9,7 +9,7 @@ use crate::host::block::{self, Disk};
 use crate::host::change::{SetAttributes, Unmount, WriteFile};
 use crate::host::fstab::Fstab;
 use crate::host::identity::{Group, User};
-use crate::host::{Change, View, filesystems, refused_option};
+use crate::host::{Change, View, ambiguous, filesystems, refused_option};
 use disk::{Settings, Wanted};
 use place::{Place, place};
 use serde_json::{Map, Value as Json, json};
@@ -34,7 +34,8 @@ pub const MODULE: Module = Module {
         Arg::new(
             "state",
             Kind::Choice(&["mounted", "unmounted", "absent"]),
-            "`unmounted` keeps the fstab entry, `absent` takes it out; neither touches data",
+            "`unmounted` keeps the fstab entry, `absent` takes it out; neither touches data. What a disk that is gone has left is found \
+             by its mount point",
         )
         .default("mounted"),
         Arg::new("fstype", Kind::Choice(&["xfs"]), "the filesystem").default("xfs"),
@@ -156,19 +157,12 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
         }
     }
     for (disk, target, uuid) in kept {
-        let twin = |path: &PathBuf| {
-            *path != disk.path && !steps.format.iter().any(|c| matches!(c, Change::MakeFilesystem(m) if m.disk.path == *path))
-        };
-        let twins = held.iter().filter(|(path, held)| *held == uuid && twin(path));
-        let twins: Vec<String> = twins.map(|(path, _)| path.display().to_string()).collect();
-        if twins.is_empty() {
+        let formatted = |path: &PathBuf| steps.format.iter().any(|c| matches!(c, Change::MakeFilesystem(m) if m.disk.path == *path));
+        let with: Vec<PathBuf> = held.iter().filter(|(p, u)| *u == uuid && !formatted(p)).map(|(p, _)| p.clone()).collect();
+        if with.len() < 2 {
             continue;
         }
-        let text = format!(
-            "{} has a filesystem with the same UUID ({uuid}), and it could not be told which of them a boot mounts: detach the copy, erase it, \
-             or give it another UUID (xfs_admin -U generate)",
-            twins.join(" and ")
-        );
+        let text = ambiguous(&uuid, &with);
         if steps.mount_points.contains(target) {
             why(Some(disk), disk::Refused::No(vec![text]))?;
         } else {
@@ -184,7 +178,6 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
     let new_text = fstab.text();
     plan.changes.append(&mut steps.format);
     plan.changes.append(&mut paths::missing_folders(view, steps.mount_points.iter().map(PathBuf::as_path))?);
-    steps.unmount.sort_by_key(|t| std::cmp::Reverse(t.components().count()));
     plan.changes.append(&mut steps.unmount.iter().map(|t| Change::Unmount(Unmount { target: t.clone() })).collect());
     // First what may fail: a line that can't be mounted would stay for the next boot. A run that ends between the two is
     // completed by the next one.
@@ -222,6 +215,14 @@ pub(super) struct Steps {
     /// Mount points of filesystems that will be mounted.
     mount_points: Vec<PathBuf>,
     warnings: Vec<String>,
+}
+
+impl Steps {
+    /// What is inside another mount point is unmounted before that.
+    pub(super) fn unmount(&mut self, target: &Path) {
+        let outer = self.unmount.iter().position(|t| target.starts_with(t));
+        self.unmount.insert(outer.unwrap_or(self.unmount.len()), target.to_owned());
+    }
 }
 
 /// Owner, group and mode of a mounted root.

@@ -26,7 +26,7 @@ fn two_disks_with_one_uuid_are_refused_unless_one_is_formatted() {
         o.set_probe(disk, xfs("11111111-2222-3333-4444-555555555555"));
     }
     let message = refused(&o, json!({"devices": ["sdb"], "adopt": true}));
-    assert!(message.contains("/dev/sdb (1 GiB, serial SER-sdb): /dev/sda has a filesystem with the same UUID (1111"), "{message}");
+    assert!(message.contains("/dev/sdb (1 GiB, serial SER-sdb): /dev/sda and /dev/sdb hold filesystems with one UUID (1111"), "{message}");
     let both = json!({"devices": ["sda", "sdb"], "adopt": true, "wipe": ["sda"]});
     assert!(apply(&mut o, both.clone()).starts_with(&["format", "mkdir"]));
     assert!(o.mounts().unwrap().iter().any(|m| m.source == "/dev/sdb" && m.target == Path::new("/ais/sdb")));
@@ -47,7 +47,7 @@ fn a_copy_that_appears_later_is_warned_about() {
     o.set_probe("/dev/sdc", copy);
     let plan = run(&o, json!({"devices": ["sda"]})).unwrap();
     assert_eq!((kinds(&plan), plan.warnings.len()), (vec![], 1));
-    assert!(plan.warnings[0].contains("/dev/sdc has a filesystem with the same UUID"), "{:?}", plan.warnings);
+    assert!(plan.warnings[0].contains("/dev/sda and /dev/sdc hold filesystems with one UUID"), "{:?}", plan.warnings);
 }
 
 #[test]
