@@ -102,9 +102,7 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
             }
             Err(e) => {
                 match gone::gone(view, &disks, wish, &e, state == "absent", &mut fstab, &mut steps) {
-                    Ok((path, uuid)) => {
-                        results.push(json!({"device": wish.device, "path": path, "uuid": uuid, "size": null, "serial": null}))
-                    }
+                    Ok((path, uuid)) => results.push(told(Path::new(&wish.device), &path, &uuid, None)),
                     Err(e) => why(None, e)?,
                 }
                 continue;
@@ -147,8 +145,7 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
         };
         match outcome {
             Ok(uuid) => {
-                let target = &place.listed;
-                results.push(json!({"device": disk.path, "path": target, "uuid": uuid, "size": disk.size, "serial": disk.serial}));
+                results.push(told(&disk.path, &place.listed, &uuid, Some(disk)));
                 if steps.format.len() == before {
                     kept.push((*disk, &place.target, uuid));
                 }
@@ -205,6 +202,11 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
 }
 
 const FSTAB: &str = "/etc/fstab";
+
+/// A filesystem in the task's result.
+fn told(device: &Path, path: &Path, uuid: &str, disk: Option<&Disk>) -> Json {
+    json!({"device": device, "path": path, "uuid": uuid, "size": disk.map(|d| d.size), "serial": disk.and_then(|d| d.serial.as_deref())})
+}
 
 /// Changes by kind, so that all disks are formatted at once and fstab is written once.
 #[derive(Default)]

@@ -28,12 +28,14 @@ impl Place {
     }
 }
 
-/// `path` without links. What a predicted mount holds can't be known, but where it is can.
+/// `path` without links. What a predicted mount or a dead disk's holds can't be known, but where it is can.
 fn real(view: &dyn View, path: &Path) -> Result<PathBuf, ViewError> {
-    if view.mounts()?.iter().any(|m| same(&m.target, path)) {
-        Ok(path.components().collect())
-    } else {
-        Overlay::new(view).resolve(path, true)
+    let (host, mounts) = (Overlay::new(view), view.mounts()?);
+    let folder = path.parent().map(|p| host.resolve(p, true)).transpose()?;
+    let below = folder.zip(path.file_name()).map(|(folder, name)| folder.join(name));
+    match below.filter(|below| mounts.iter().any(|m| m.target == *below)) {
+        Some(target) => Ok(target),
+        None => host.resolve(path, true),
     }
 }
 

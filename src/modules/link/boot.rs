@@ -1,7 +1,7 @@
 //! Network configurations that set an interface's MTU at boot, after udev's rules: netplan, systemd-networkd, NetworkManager,
 //! RHEL's ifcfg files and ifupdown.
 
-use crate::host::{View, ViewError, glob};
+use crate::host::{FileKind, View, ViewError, glob};
 use crate::modules::PlanError;
 use std::path::{Path, PathBuf};
 
@@ -70,12 +70,20 @@ impl Link<'_> {
         Ok(all)
     }
 
-    /// Shows each line of INI-like files that are one: section, key, value. If one of them is for the link, and the last MTU among
-    /// them differs: its place.
-    fn ini(&self, paths: &[PathBuf], look: &dyn Fn(&str, &str, &str) -> Line) -> Result<Found, PlanError> {
-        let (mut mtu, mut meant) = (None, None);
+    /// The content of a file; a folder and nothing at all have none.
+    fn text(&self, path: &Path) -> Result<String, ViewError> {
+        if self.view.stat(path, true)?.is_none_or(|s| s.kind == FileKind::Directory) {
+            return Ok(String::new());
+        }
+        self.view.read_text(path)
+    }
+
+    /// Looks at each line of INI-like files that are one: section, key, value. If they are for the link (`named`: by their
+    /// name), and the last MTU among them differs: its place.
+    fn ini(&self, paths: &[PathBuf], named: bool, look: &dyn Fn(&str, &str, &str) -> Line) -> Result<Found, PlanError> {
+        let (mut mtu, mut meant) = (None, named.then_some(true));
         for path in paths {
-            let text = self.view.read_text_opt(path)?.unwrap_or_default();
+            let text = self.text(path)?;
             let mut section = "";
             for (number, line) in text.lines().map(str::trim).enumerate() {
                 if let Some(name) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
@@ -150,7 +158,7 @@ fn networkd(link: &Link<'_>) -> Result<Found, PlanError> {
             let folder = Path::new(folder).join(path.file_name().unwrap_or_default()).into_os_string().into_string().unwrap_or_default();
             paths.extend(link.files(&[&format!("{folder}.d")], &[".conf"])?);
         }
-        let found = link.ini(&paths, &|section, key, value| match (section, key) {
+        let found = link.ini(&paths, false, &|section, key, value| match (section, key) {
             ("Link", "MTUBytes") => Line::Mtu,
             // `Name` of [Link] is the name it is given.
             ("Match", "Name" | "OriginalName") | ("Link", "Name") => Line::when(link.is_named(value)),
@@ -169,7 +177,7 @@ fn network_manager(link: &Link<'_>) -> Result<Found, PlanError> {
     const FOLDERS: [&str; 3] =
         ["/etc/NetworkManager/system-connections", "/run/NetworkManager/system-connections", "/usr/lib/NetworkManager/system-connections"];
     for path in link.files(&FOLDERS, &[""])? {
-        let found = link.ini(&[path], &|_, key, value| match key {
+        let found = link.ini(&[path], false, &|_, key, value| match key {
             // 0 means "automatic".
             "mtu" if value != "0" => Line::Mtu,
             "interface-name" => Line::when(link.is_named(value)),
@@ -186,16 +194,16 @@ fn network_manager(link: &Link<'_>) -> Result<Found, PlanError> {
 /// RHEL's files (ifcfg of initscripts, and of NetworkManager's ifcfg-rh).
 fn ifcfg(link: &Link<'_>) -> Result<Found, PlanError> {
     for path in link.files(&["/etc/sysconfig/network-scripts"], &[""])? {
-        let named = path.file_name().is_some_and(|n| n.to_string_lossy() == format!("ifcfg-{}", link.name));
-        if !path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("ifcfg-")) {
-            continue;
-        }
-        let found = link.ini(&[path], &|_, key, value| match key {
+        let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        // Copies that editors and rpm leave are not read.
+        let copy = ["~", ".bak", ".orig", ".rpmnew", ".rpmsave"].iter().any(|end| file.ends_with(end));
+        let Some(named) = file.strip_prefix("ifcfg-").filter(|_| !copy) else { continue };
+        let found = link.ini(&[path], named == link.name, &|_, key, value| match key {
             "MTU" => Line::Mtu,
             "DEVICE" if value == link.name => Line::For,
             "DEVICE" => Line::NotFor,
-            "HWADDR" if link.has_address(value) => Line::For,
-            _ => Line::when(named),
+            "HWADDR" => Line::when(link.has_address(value)),
+            _ => Line::Other,
         })?;
         if found.is_some() {
             return Ok(found);
@@ -213,12 +221,9 @@ fn ifupdown(link: &Link<'_>) -> Result<Found, PlanError> {
         if done.contains(&path) {
             continue;
         }
-        let text = match link.view.read_text_opt(&path) {
-            Err(ViewError::Failed(_)) => None,
-            other => other?,
-        };
+        let text = link.text(&path)?;
         let mut here = false;
-        for (number, line) in text.unwrap_or_default().lines().enumerate() {
+        for (number, line) in text.lines().enumerate() {
             let words: Vec<&str> = line.split_whitespace().collect();
             match words.as_slice() {
                 ["iface", interface, ..] => here = *interface == link.name,
@@ -273,7 +278,7 @@ mod tests {
             ("/usr/lib/systemd/network/a.link", "[Match]\nMACAddress=1:2\n[Link]\nName=eth1\nMTUBytes=1400\n", "5"),
             ("/etc/NetworkManager/system-connections/wired", "[ethernet]\nmac-address=AA:BB:CC:00:11:22\nmtu=1400\n", "3"),
             ("/run/NetworkManager/system-connections/w.nmconnection", "[match]\ninterface-name=en*;eth*;\n[ethernet]\nmtu=1400\n", "4"),
-            ("/etc/sysconfig/network-scripts/ifcfg-eth1", "BOOTPROTO=none\nMTU=1400\n", "2"),
+            ("/etc/sysconfig/network-scripts/ifcfg-eth1", "MTU=1400\n", "1"),
             ("/etc/sysconfig/network-scripts/ifcfg-any", "DEVICE=\"eth1\"\nMTU=\"1400\"\n", "2"),
             ("/etc/sysconfig/network-scripts/ifcfg-any", "HWADDR=AA:BB:CC:00:11:22\nMTU=1400\n", "2"),
             ("/etc/network/interfaces", "iface eth0 inet dhcp\n mtu 1300\niface eth1 inet dhcp\n mtu 1400\n", "4"),
@@ -287,6 +292,23 @@ mod tests {
             o.set_file(path, text, 0o644, 0, 0);
             assert_eq!(contradiction(&o, "eth1", 9000), Ok(Some((format!("{path}:{line}"), "1400".into()))), "{text}");
             assert_eq!(contradiction(&o, "eth1", 1400), Ok(None), "{text}");
+        }
+    }
+
+    #[test]
+    fn files_for_other_interfaces_and_copies_are_not_read() {
+        for (path, text) in [
+            ("/etc/sysconfig/network-scripts/ifcfg-eth1", "DEVICE=eth2\nMTU=1400\n"),
+            ("/etc/sysconfig/network-scripts/ifcfg-eth1.bak", "DEVICE=eth1\nMTU=1400\n"),
+            ("/etc/systemd/network/a.network", "[Match]\nName=!eth1\n[Link]\nMTUBytes=1400\n"),
+            ("/etc/NetworkManager/system-connections/folder/x", "interface-name=eth1\nmtu=1400\n"),
+            ("/etc/netplan/a.yaml", "network:\n  ethernets:\n    eth1:\n      match: {macaddress: '1:2'}\n      mtu: 1400\n"),
+            ("/etc/network/interfaces", "iface eth10 inet dhcp\n mtu 1400\n"),
+        ] {
+            let mut o = Overlay::new(&Blank);
+            o.set_file("/sys/class/net/eth1/address", "aa:bb:cc:00:11:22\n", 0o444, 0, 0);
+            o.set_file(path, text, 0o644, 0, 0);
+            assert_eq!(contradiction(&o, "eth1", 9000), Ok(None), "{text}");
         }
     }
 
