@@ -231,3 +231,11 @@ fn a_bind_mount_is_not_the_filesystem() {
     host.add_mount(crate::host::Mount { target, source, device: (8, 16), root: "/sub".into(), fstype, options });
     assert!(failure(&host, "mount", args).contains("/m holds /dev/sdb:/sub, not /dev/sdb: unmount it first"));
 }
+
+#[test]
+fn the_folder_of_udev_rules_is_made() {
+    let mut host = host(&[("/sys/class/net/eth1/mtu", "9000\n")]);
+    let (said, _) = settle(&mut host, "link", json!({"name": "eth1", "mtu": 9000}));
+    assert_eq!(said.len(), 3);
+    assert_eq!(said[..2], ["make directory /etc/udev (mode 0755)", "make directory /etc/udev/rules.d (mode 0755)"]);
+}
