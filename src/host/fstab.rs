@@ -20,14 +20,14 @@ pub struct Entry {
 /// A file of entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fstab {
+    /// Each with what ends it, which nothing does for a last line without a newline.
     lines: Vec<String>,
-    ends_with_newline: bool,
 }
 
 impl Fstab {
     /// Reads a text. Lines that are no entries are kept as they are.
     pub fn parse(text: &str) -> Self {
-        Self { lines: text.lines().map(str::to_owned).collect(), ends_with_newline: text.is_empty() || text.ends_with('\n') }
+        Self { lines: text.split_inclusive('\n').map(str::to_owned).collect() }
     }
 
     /// All entries, in order.
@@ -48,18 +48,19 @@ impl Fstab {
         }
     }
 
-    /// Puts `wanted` in the place of the entry for its mount point, or behind everything else.
+    /// Puts `wanted` in the place of the entry for its mount point, or behind everything else. What stands behind an entry's
+    /// six fields, a comment for instance, stays there.
     pub fn set(&mut self, wanted: &Entry) -> Result<(), String> {
         let text = line(wanted);
-        match self.at(&wanted.target)? {
-            Some(old) => {
-                if let Some(slot) = old.line.checked_sub(1).and_then(|i| self.lines.get_mut(i)) {
-                    *slot = text;
-                }
-            }
+        let old = self.at(&wanted.target)?;
+        match old.and_then(|old| self.lines.get_mut(old.line.checked_sub(1)?)) {
+            Some(slot) => *slot = format!("{text}{}", rest(slot)),
             None => {
-                self.lines.push(text);
-                self.ends_with_newline = true;
+                let end = if self.lines.first().is_some_and(|l| l.ends_with("\r\n")) { "\r\n" } else { "\n" };
+                if let Some(last) = self.lines.last_mut().filter(|l| !l.ends_with('\n')) {
+                    last.push_str(end);
+                }
+                self.lines.push(format!("{text}{end}"));
             }
         }
         Ok(())
@@ -74,11 +75,7 @@ impl Fstab {
 
     /// The file's text.
     pub fn text(&self) -> String {
-        let mut text = self.lines.join("\n");
-        if self.ends_with_newline && !self.lines.is_empty() {
-            text.push('\n');
-        }
-        text
+        self.lines.concat()
     }
 }
 
@@ -100,6 +97,17 @@ fn entry(line: &str, number: usize) -> Option<Entry> {
 
 fn line(entry: &Entry) -> String {
     format!("{}\t{}\t{}\t{}\t0 0", escape(&entry.source), escape(&entry.target.to_string_lossy()), entry.fstype, entry.options.join(","))
+}
+
+/// What follows a line's six fields, and its end.
+fn rest(line: &str) -> &str {
+    let body = line.trim_end();
+    let mut rest = body.trim_start();
+    for _ in 0..6 {
+        rest = rest.trim_start();
+        rest = rest.find(char::is_whitespace).map_or("", |at| &rest[at..]);
+    }
+    &line[body.len() - rest.len()..]
 }
 
 /// Spaces, tabs, newlines and backslashes as octal (fstab(5)).
@@ -163,6 +171,21 @@ mod tests {
         assert!(fstab.text().ends_with("defaults 0 0\nUUID=cc\t/ais/sdb\txfs\tx\t0 0\n"));
         assert!(fstab.remove(Path::new("/ais/sdb/")).unwrap());
         assert!(!fstab.remove(Path::new("/ais/sdb")).unwrap());
+    }
+
+    #[test]
+    fn what_stands_behind_an_entry_and_the_ends_of_lines_stay() {
+        let mut fstab = Fstab::parse("# x\r\nUUID=bb /ais/sda xfs noatime 0 2  # bay 7\r\nUUID=dd /d ext4\r\n");
+        fstab.set(&wanted("/ais/sda", "nofail")).unwrap();
+        fstab.set(&wanted("/d", "nofail")).unwrap();
+        fstab.set(&wanted("/ais/sdb", "x")).unwrap();
+        assert_eq!(
+            fstab.text(),
+            "# x\r\nUUID=cc\t/ais/sda\txfs\tnofail\t0 0  # bay 7\r\nUUID=cc\t/d\txfs\tnofail\t0 0\r\nUUID=cc\t/ais/sdb\txfs\tx\t0 0\r\n"
+        );
+        let mut fstab = Fstab::parse("UUID=bb /ais/sda xfs noatime 0 0 # last");
+        fstab.set(&wanted("/ais/sda", "nofail")).unwrap();
+        assert_eq!(fstab.text(), "UUID=cc\t/ais/sda\txfs\tnofail\t0 0 # last");
     }
 
     #[test]

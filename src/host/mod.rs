@@ -23,7 +23,8 @@ pub mod undo;
 pub mod view;
 
 pub use changes::mkfs::name_signature;
-pub use changes::mount::{changes_on_remount, missing_options};
+pub use changes::mount::{ambiguous, filesystems, is_whole};
+pub use changes::options::{changes_on_remount, missing_options, own_options, refused_option};
 pub(crate) use changes::umask;
 pub use changes::{normalise, same_value, split_words, sysctl_path};
 pub(crate) use overlay::unit_name;

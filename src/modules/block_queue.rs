@@ -91,6 +91,7 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
         results.push(json!({"device": disk.path, "previous": previous}));
     }
     if args.bool("persistent").unwrap_or(true) && text != before {
+        plan.changes.extend(super::paths::missing_folders(view, rules.parent())?);
         plan.changes.push(Change::WriteFile(WriteFile {
             path: rules,
             content: text.into_bytes(),

@@ -1,8 +1,9 @@
 //! `link`: an interface's MTU, now and after a reboot.
 
+mod boot;
+
 use super::{Arg, Args, Context, FreeForm, Kind, Module, Plan, PlanError};
 use crate::host::change::{SetMtu, WriteFile};
-use crate::host::glob;
 use crate::host::{Change, View, ViewError};
 use serde_json::{Map, json};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,8 @@ pub const MODULE: Module = Module {
     aliases: &[],
     doc: "Sets the MTU of network interfaces, now and (by a udev rule) whenever they appear again.\n\
           A network configuration on the host that sets another MTU for the interface would win at the next boot: \
-          it is looked for in netplan, systemd-networkd, NetworkManager and ifupdown files, and refused with its place.",
+          it is looked for in the files of netplan, systemd-networkd, NetworkManager, RHEL's network-scripts and ifupdown, and refused \
+          with its place.",
     args: &[
         Arg::new("name", Kind::StrList, "interfaces").required().alias(&["names", "interface"]),
         Arg::new("mtu", Kind::Int, "bytes, 68 to 65535").required(),
@@ -52,7 +54,7 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
             return Err(PlanError::failed(format!("{name} takes an MTU from {least} to {most}, not {mtu}")));
         }
         if persistent {
-            if let Some((place, other)) = contradiction(context.view, name, mtu)? {
+            if let Some((place, other)) = boot::contradiction(context.view, name, mtu)? {
                 return Err(PlanError::failed(format!(
                     "{place} sets an MTU of {other} for {name} and would win at the next boot: change it there to {mtu}, or take it out"
                 )));
@@ -65,6 +67,7 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
         links.push(json!({"name": name, "mtu": mtu, "previous": now}));
     }
     if rules_text != before {
+        plan.changes.extend(super::paths::missing_folders(context.view, rules.parent())?);
         plan.changes.push(Change::WriteFile(WriteFile {
             path: rules,
             content: rules_text.into_bytes(),
@@ -122,89 +125,6 @@ fn with_rule(text: &str, name: &str, mtu: u32) -> String {
     format!("{}\n", lines.join("\n"))
 }
 
-/// A network configuration that sets another MTU for `name`: its place, and the MTU.
-fn contradiction(view: &dyn View, name: &str, mtu: u32) -> Result<Option<(String, String)>, PlanError> {
-    let differs = |value: &str| value.trim().trim_matches(['"', '\'']) != mtu.to_string();
-    for path in files(view, "/etc/netplan", &[".yaml", ".yml"])? {
-        let text = view.read_text(&path)?;
-        let root = crate::yaml::parse_one(&path.display().to_string(), &text).map_err(|e| PlanError::failed(format!("netplan: {e}")))?;
-        let network = root.as_map().and_then(|m| m.get("network")).and_then(|n| n.as_map());
-        for (_, kind) in network.into_iter().flat_map(|n| n.iter()) {
-            let value = kind.as_map().and_then(|m| m.get(name)).and_then(|l| l.as_map()).and_then(|l| l.get("mtu"));
-            if let Some(value) = value {
-                let text = value.as_str().map_or_else(|| value.to_json().to_string(), str::to_owned);
-                if differs(&text) {
-                    return Ok(Some((value.loc.to_string(), text)));
-                }
-            }
-        }
-    }
-    for folder in ["/etc/systemd/network", "/run/systemd/network", "/usr/lib/systemd/network"] {
-        for path in files(view, folder, &[".network", ".link"])? {
-            if let Some(found) = ini(view, &path, "MTUBytes", &|text| ini_matches(text, &["Name", "OriginalName"], name), &differs)? {
-                return Ok(Some(found));
-            }
-        }
-    }
-    for path in files(view, "/etc/NetworkManager/system-connections", &[".nmconnection"])? {
-        let matches = |text: &str| ini_matches(text, &["interface-name"], name);
-        // NetworkManager: 0 means "automatic".
-        if let Some(found) = ini(view, &path, "mtu", &matches, &|value| value.trim() != "0" && differs(value))? {
-            return Ok(Some(found));
-        }
-    }
-    let mut ifupdown = files(view, "/etc/network/interfaces.d", &[""])?;
-    ifupdown.insert(0, PathBuf::from("/etc/network/interfaces"));
-    for path in ifupdown {
-        let Some(text) = view.read_text_opt(&path)? else { continue };
-        let mut here = false;
-        for (number, line) in text.lines().enumerate() {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            match words.as_slice() {
-                ["iface", interface, ..] => here = *interface == name,
-                ["mtu", value, ..] if here && differs(value) => {
-                    return Ok(Some((format!("{}:{}", path.display(), number + 1), (*value).to_owned())));
-                }
-                _ => {}
-            }
-        }
-    }
-    Ok(None)
-}
-
-/// Files in `folder` with one of these endings; none where there is no such folder.
-fn files(view: &dyn View, folder: &str, endings: &[&str]) -> Result<Vec<PathBuf>, PlanError> {
-    match view.list(Path::new(folder)) {
-        Ok(names) => Ok(names.into_iter().filter(|n| endings.iter().any(|e| n.ends_with(e))).map(|n| Path::new(folder).join(n)).collect()),
-        Err(ViewError::NotFound(_)) => Ok(vec![]),
-        Err(e) => Err(e.into()),
-    }
-}
-
-/// Whether an INI-like file names the interface under one of `keys` (shell patterns allowed).
-fn ini_matches(text: &str, keys: &[&str], name: &str) -> bool {
-    text.lines()
-        .filter_map(|l| l.split_once('='))
-        .any(|(key, value)| keys.contains(&key.trim()) && value.split_whitespace().any(|p| glob::matches(p, name)))
-}
-
-fn ini(
-    view: &dyn View,
-    path: &Path,
-    key: &str,
-    matches: &dyn Fn(&str) -> bool,
-    differs: &dyn Fn(&str) -> bool,
-) -> Result<Option<(String, String)>, PlanError> {
-    let Some(text) = view.read_text_opt(path)? else { return Ok(None) };
-    if !matches(&text) {
-        return Ok(None);
-    }
-    Ok(text.lines().enumerate().find_map(|(number, line)| {
-        let (k, value) = line.split_once('=')?;
-        (k.trim() == key && differs(value)).then(|| (format!("{}:{}", path.display(), number + 1), value.trim().to_owned()))
-    }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,12 +140,5 @@ mod tests {
         assert_eq!(changed.matches("1500").count(), 2);
         assert_eq!(changed.matches("9000").count(), 2);
         assert!(changed.contains("KERNEL==\"eth2\""));
-    }
-
-    #[test]
-    fn interface_patterns() {
-        assert!(ini_matches("[Match]\nName=en* eth1\n", &["Name"], "eth1"));
-        assert!(ini_matches("[Match]\nName=en*\n", &["Name"], "enp1s0"));
-        assert!(!ini_matches("[Match]\nName=en*\n", &["Name"], "eth0"));
     }
 }

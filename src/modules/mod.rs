@@ -5,6 +5,7 @@
 
 mod args;
 mod assert;
+mod at_boot;
 mod attributes;
 mod block_queue;
 mod blockinfile;
@@ -44,11 +45,11 @@ mod tests;
 mod times;
 
 pub use args::{Args, boolean, coerce};
+#[cfg(feature = "controller")]
+pub use at_boot::{SYSCTL_FOLDERS, sysctl_at_boot};
 pub use on_controller::ON_CONTROLLER;
 pub use plan::{Context, Effect, Files, Plan, PlanError, SourceFile};
 pub use spec::{Arg, FreeForm, Kind, Module};
-#[cfg(feature = "controller")]
-pub use sysctl::{same_name as same_sysctl, setting as sysctl_line};
 
 /// Every module there is.
 pub const MODULES: &[&Module] = &[

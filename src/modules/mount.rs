@@ -6,7 +6,7 @@ use super::file::make_directories;
 use super::{Arg, Args, Context, FreeForm, Kind, Module, Plan, PlanError, paths};
 use crate::host::change::{MountChange, Unmount};
 use crate::host::fstab::{Entry, Fstab};
-use crate::host::{Change, Mount, View, changes_on_remount, missing_options};
+use crate::host::{Change, Mount, View, changes_on_remount, is_whole, missing_options, own_options, refused_option};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -71,10 +71,17 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
         "unmounted" | "absent" if now.is_some() => draft.add(Change::Unmount(Unmount { target: target.clone() }))?,
         "mounted" | "present" | "ephemeral" => {
             let entry = wanted(args, &path)?;
+            let old = fstab.at(&path).map_err(PlanError::failed)?.map(|old| Entry { line: 0, ..old });
             if state != "present" {
-                mount(&mut draft, &entry, &target, now.as_ref())?;
+                // A filesystem does not show all its options: the line tells which of them it has been given already.
+                let known: &[String] = match &old {
+                    _ if state == "ephemeral" => &entry.options,
+                    Some(old) => &old.options,
+                    None => &[],
+                };
+                mount(&mut draft, &entry, &target, now.as_ref(), known)?;
             }
-            let says_the_same = fstab.at(&path).map_err(PlanError::failed)?.is_some_and(|old| Entry { line: 0, ..old } == entry);
+            let says_the_same = old.as_ref() == Some(&entry);
             if state != "ephemeral" && !says_the_same {
                 fstab.set(&entry).map_err(PlanError::failed)?;
             }
@@ -128,6 +135,9 @@ fn wanted(args: &Args, path: &Path) -> Result<Entry, PlanError> {
     if let Some(bind) = options.iter().find(|o| ["bind", "rbind", "loop"].contains(&o.as_str()) || o.starts_with("loop=")) {
         return Err(PlanError::failed(format!("the option `{bind}` is not supported: only disks' filesystems are mounted")));
     }
+    if let Some(why) = refused_option(fstype, &options) {
+        return Err(PlanError::failed(why));
+    }
     Ok(Entry { source: source.to_owned(), target: path.to_owned(), fstype: fstype.to_owned(), options, line: 0 })
 }
 
@@ -136,8 +146,9 @@ fn change(source: &str, fstype: &str, options: Vec<String>, target: &Path) -> Mo
     MountChange { source: source.to_owned(), device, target: target.to_owned(), fstype: fstype.to_owned(), options }
 }
 
-/// Adds what is missing for `entry` to be mounted on `target`, where `now` is mounted.
-fn mount(draft: &mut Draft<'_>, entry: &Entry, target: &Path, now: Option<&Mount>) -> Result<(), PlanError> {
+/// Adds what is missing for `entry` to be mounted on `target`, where `now` is mounted. The filesystem has been given its own
+/// options `known`.
+fn mount(draft: &mut Draft<'_>, entry: &Entry, target: &Path, now: Option<&Mount>, known: &[String]) -> Result<(), PlanError> {
     let wanted = change(&entry.source, &entry.fstype, entry.options.clone(), target);
     let Some(now) = now else {
         if draft.host.stat(target, true)?.is_none() {
@@ -146,12 +157,17 @@ fn mount(draft: &mut Draft<'_>, entry: &Entry, target: &Path, now: Option<&Mount
         return draft.add(Change::Mount(wanted));
     };
     // A device has several names; its numbers tell.
-    if let Some(device) = &wanted.device
-        && let Some(stat) = draft.host.stat(device, true)?
-        && stat.rdev != now.device
-        && *device != Path::new(&now.source)
-    {
-        return Err(PlanError::failed(format!("{} holds {}, not {}: unmount it first", target.display(), now.source, entry.source)));
+    let device = wanted.device.clone().unwrap_or_else(|| PathBuf::from(&now.source));
+    let numbers = draft.host.stat(&device, true)?.map(|s| s.rdev);
+    if numbers.is_some_and(|numbers| !is_whole(now, &device, numbers)) {
+        let folder = if now.root == "/" { "" } else { &now.root };
+        return Err(PlanError::failed(format!(
+            "{} holds {}{}{folder}, not {}: unmount it first",
+            target.display(),
+            now.source,
+            if folder.is_empty() { "" } else { ":" },
+            entry.source
+        )));
     }
     if let Some(uuid) = entry.source.strip_prefix("UUID=") {
         let found: Vec<String> = draft.host.probe(Path::new(&now.source))?.signatures.into_iter().filter_map(|s| s.uuid).collect();
@@ -166,11 +182,14 @@ fn mount(draft: &mut Draft<'_>, entry: &Entry, target: &Path, now: Option<&Mount
     if now.fstype != entry.fstype && entry.fstype != "auto" {
         return Err(PlanError::failed(format!("{} holds a filesystem of type {}, not {}", target.display(), now.fstype, entry.fstype)));
     }
-    let missing = missing_options(&entry.options, now);
+    let mut missing = missing_options(&entry.options, now);
+    if now.fstype != "xfs" {
+        missing.extend(own_options(&entry.options).filter(|o| !known.contains(o) && !now.options.contains(o)).cloned());
+    }
     if missing.is_empty() {
         return Ok(());
     }
-    if !changes_on_remount(&entry.fstype, &missing) {
+    if !changes_on_remount(&now.fstype, &missing) {
         return Err(PlanError::failed(format!(
             "{} must be mounted anew for {}: `state: unmounted` first, when nothing uses it",
             target.display(),

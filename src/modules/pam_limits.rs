@@ -1,10 +1,12 @@
 //! `pam_limits`: limits that logins get.
 
+use super::at_boot::conf_files;
 use super::attributes::{Put, Wanted, put};
 use super::draft::{Draft, fields};
 use super::{Arg, Args, Context, FreeForm, Kind, Module, Plan, PlanError, paths};
 use crate::host::View;
 use serde_json::json;
+use std::path::Path;
 
 /// The module's description.
 pub const MODULE: Module = Module {
@@ -13,7 +15,7 @@ pub const MODULE: Module = Module {
     aliases: &[],
     doc: "Sets a limit in a file of limits.conf(5), for sessions that begin after it.\n\
           A line for the same domain, type and item is replaced in place; the file is created if need be. Services of systemd \
-          do not read these files: they have their own `LimitNOFILE=`.",
+          do not read these files: they have their own `LimitNOFILE=`. Where a later line wins, a warning names it.",
     args: &[
         Arg::new("domain", Kind::Str, "user, `@group`, `*`, or another word limits.conf(5) knows").required(),
         Arg::new("limit_type", Kind::Choice(&["hard", "soft", "-"]), "`-` is both").required(),
@@ -86,7 +88,10 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
     let wanted = Wanted { mode: before.is_none().then(|| "0644".to_owned()), ..Wanted::default() };
     let backup = args.bool("backup").unwrap_or(false);
     put(&mut draft, &dest, Put { content, wanted: &wanted, backup, validate: None, secret: context.secret })?;
-    Ok(draft.finish(fields(json!({"msg": line, "dest": dest}))))
+    let mut files = vec![(FILE.to_owned(), draft.host.read_text_opt(Path::new(FILE))?.unwrap_or_default())];
+    files.extend(conf_files(&draft.host, &["/etc/security/limits.d"]));
+    let warnings = limit.overruled(&files, &dest);
+    Ok(Plan { warnings, ..draft.finish(fields(json!({"msg": line, "dest": dest}))) })
 }
 
 struct Limit<'a> {
@@ -152,6 +157,35 @@ impl Limit<'_> {
             }
         };
         Ok((out, line))
+    }
+
+    /// What logins get instead, where a line for the same domain comes later in `files`, the files that pam_limits(8) reads. Lines
+    /// for users win over those for groups, and these over `*`, wherever they stand: they are meant to.
+    fn overruled(&self, files: &[(String, String)], dest: &Path) -> Vec<String> {
+        let mut warnings = vec![];
+        for kind in ["soft", "hard"].into_iter().filter(|k| self.kind == "-" || *k == self.kind) {
+            let (mut own, mut last) = (None, None);
+            for (path, text) in files {
+                for (number, line) in text.lines().enumerate() {
+                    let words: Vec<&str> = line.split('#').next().unwrap_or_default().split_whitespace().collect();
+                    let [domain, other, item, value] = words[..] else { continue };
+                    if (domain, item) != (self.domain, self.item) || (other != "-" && other != kind) {
+                        continue;
+                    }
+                    let value = amount(item, value).ok_or(value);
+                    if Path::new(path) == dest && other == self.kind {
+                        own = Some(value);
+                    }
+                    last = Some((value, format!("{path}:{}: {}", number + 1, words.join(" "))));
+                }
+            }
+            if let (Some(own), Some((value, line))) = (own, last)
+                && own != value
+            {
+                warnings.push(format!("logins get another {kind} limit of {} for {}, by {line}", self.item, self.domain));
+            }
+        }
+        warnings
     }
 
     fn line(&self) -> String {

@@ -1,9 +1,10 @@
 //! Paths as arguments: `~` and variables expanded, patterns matched.
 
 use super::{Args, Context, PlanError};
+use crate::host::change::MakeDirectory;
 use crate::host::glob;
 use crate::host::identity::User;
-use crate::host::{FileKind, View, ViewError};
+use crate::host::{Change, FileKind, View, ViewError};
 use std::path::{Path, PathBuf};
 
 /// `~`, `~user`, `$NAME` and `${NAME}` replaced; what is not known stays as it is, as Python's `os.path` does it.
@@ -99,4 +100,20 @@ pub(super) fn exists(view: &dyn View, path: &Path) -> Result<bool, ViewError> {
         found = next;
     }
     Ok(!found.is_empty())
+}
+
+/// The folders of root's to make so that all of these are there, parents first.
+pub(super) fn missing_folders<'p>(view: &dyn View, wanted: impl IntoIterator<Item = &'p Path>) -> Result<Vec<Change>, ViewError> {
+    let mut made: Vec<&Path> = vec![];
+    for target in wanted {
+        let mut chain: Vec<&Path> = target.ancestors().collect();
+        chain.reverse();
+        for folder in chain {
+            if !made.contains(&folder) && view.stat(folder, true)?.is_none() {
+                made.push(folder);
+            }
+        }
+    }
+    let make = |path: &Path| Change::MakeDirectory(MakeDirectory { path: path.to_owned(), mode: Some(0o755), uid: Some(0), gid: Some(0) });
+    Ok(made.into_iter().map(make).collect())
 }

@@ -1,5 +1,6 @@
 //! `sysctl`: kernel parameters, now and at the next boot.
 
+use super::at_boot::{sysctl_at_boot, sysctl_files};
 use super::draft::Draft;
 use super::{Arg, Args, Context, FreeForm, Kind, Module, Plan, PlanError, args::boolean, draft, paths};
 use crate::host::change::{SetSysctl, WriteFile};
@@ -15,7 +16,8 @@ pub const MODULE: Module = Module {
     doc: "Sets a kernel parameter: in the running kernel and, for the next boot, in a file of sysctl.conf(5).\n\
           Stricter than Ansible's: `sysctl -p` is never run, so other lines of the file have no effect; the parameter itself \
           is set first, read back, and only then written to the file, so that a name or value the kernel does not take never \
-          stays there. A parameter the kernel does not have fails in a dry run too.",
+          stays there. A parameter the kernel does not have fails in a dry run too. Where another file's line wins at the next boot, a \
+          warning names it.",
     args: &[
         Arg::new("name", Kind::Str, "the parameter, `net.core.somaxconn` or `net/core/somaxconn`").required().alias(&["key"]),
         Arg::new("value", Kind::Str, "its value; blanks between fields count as one").alias(&["val"]),
@@ -58,7 +60,7 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
     let after = edited(before.as_deref().unwrap_or_default(), &name, value.as_deref().filter(|_| present));
     if after != before.as_deref().unwrap_or_default() {
         draft.add(Change::WriteFile(WriteFile {
-            path: file,
+            path: file.clone(),
             content: after.into_bytes(),
             mode: before.is_none().then_some(0o644),
             uid: None,
@@ -67,6 +69,12 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
             validate: None,
             secret: context.secret,
         }))?;
+    }
+    if let (true, Some(value)) = (present, &value)
+        && let Some((place, other)) = sysctl_at_boot(&sysctl_files(&draft.host), &name)
+        && !same_value(&other, value)
+    {
+        warnings.push(format!("the next boot sets {name} to {other}: {place} wins over {}", file.display()));
     }
     let mut result = draft::fields(json!({"name": name, "state": if present { "present" } else { "absent" }}));
     result.extend(value.map(|v| ("value".to_owned(), Json::from(v))));

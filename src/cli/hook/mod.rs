@@ -108,7 +108,7 @@ async fn post_kubespray(args: &PostKubespray) -> Result<Exit, CliError> {
     steps.now(&format!("looking at {} kubelets", hosts.len()));
     let mut results = Results::default();
     let extra = json!({"hook_hosts": hosts.join(","), "hook_sysctls": args.sysctl,
-        "hook_parameters": sysctls::question(&wanted), "hook_folders": sysctls::FOLDERS});
+        "hook_parameters": sysctls::question(&wanted), "hook_folders": crate::modules::SYSCTL_FOLDERS});
     play_aside("hook", include_str!("look.yml"), &extra, &inventory, &args.hosts, false, &mut results)?;
     if let Some((host, why)) = results.failed.iter().next() {
         return Err(CliError::Failed(format!(

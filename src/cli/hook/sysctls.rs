@@ -3,16 +3,12 @@
 
 use crate::cli::CliError;
 use crate::cli::onhosts::field;
-use crate::host::{glob, normalise, same_value};
-use crate::modules::{same_sysctl, sysctl_line};
+use crate::host::{normalise, same_value};
+use crate::modules::sysctl_at_boot;
 use crate::protocol::TaskReport;
 use base64::Engine as _;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
-
-/// Where systemd-sysctl(8) reads; of files with one name the first folder's counts. /etc/sysctl.conf is read as the link
-/// 99-sysctl.conf to it.
-pub const FOLDERS: [&str; 4] = ["/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d"];
 
 /// A parameter and its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,11 +33,7 @@ pub fn question(wanted: &[Wanted]) -> Json {
 /// What differs on one host.
 pub fn findings(wanted: &[Wanted], tasks: &BTreeMap<String, TaskReport>) -> Vec<String> {
     let values: BTreeMap<String, String> = files(tasks.get("sysctls")).into_iter().collect();
-    let mut all = files(tasks.get("sysctl files"));
-    let rank = |path: &str| FOLDERS.iter().position(|f| path.rsplit_once('/').is_some_and(|(folder, _)| folder == *f));
-    let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
-    all.sort_by_key(|(path, _)| (name(path), rank(path)));
-    all.dedup_by_key(|(path, _)| name(path));
+    let all = files(tasks.get("sysctl files"));
     let mut found = vec![];
     for w in wanted {
         let Some(now) = values.get(&format!("/proc/sys/{}", w.name.replace('.', "/"))) else {
@@ -50,7 +42,7 @@ pub fn findings(wanted: &[Wanted], tasks: &BTreeMap<String, TaskReport>) -> Vec<
         };
         let now = normalise(now);
         let right = same_value(&now, &w.value);
-        let boot = at_boot(&all, &w.name);
+        let boot = sysctl_at_boot(&all, &w.name);
         let kept = boot.as_ref().is_some_and(|(_, value)| same_value(value, &w.value));
         let should = &w.value;
         match (right, kept, boot) {
@@ -67,23 +59,6 @@ pub fn findings(wanted: &[Wanted], tasks: &BTreeMap<String, TaskReport>) -> Vec<
         }
     }
     found
-}
-
-/// The line that decides at boot, and its value.
-fn at_boot(files: &[(String, String)], name: &str) -> Option<(String, String)> {
-    let mut last = None;
-    for (path, text) in files {
-        for (number, line) in text.lines().enumerate() {
-            let Some((key, value)) = sysctl_line(line) else { continue };
-            // A pattern gives way to any line that names the parameter itself.
-            let exact = same_sysctl(key, name);
-            let pattern = key.contains('*') && glob::matches(&key.replace('/', "."), name);
-            if exact || (pattern && !matches!(last, Some((true, _, _)))) {
-                last = Some((exact, format!("{path}:{}", number + 1), normalise(value)));
-            }
-        }
-    }
-    last.map(|(_, place, value)| (place, value))
 }
 
 /// Path and content of every file that a looping `slurp` read.

@@ -5,7 +5,6 @@ use crate::host::block::{self, human};
 use crate::host::change::MakeFilesystem;
 use crate::host::{Change, ChangeError, Outcome, Overlay, Probe, RealHost, Signature, View, ViewError};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
@@ -156,28 +155,4 @@ impl Act for MakeFilesystem {
     fn undo(&self, _: &dyn View) -> Result<Vec<Change>, String> {
         Err(format!("what was on {} before its filesystem was made can't be brought back", self.disk))
     }
-}
-
-/// The device node whose filesystem has this UUID, among all disks and their partitions.
-pub(crate) fn device_of_uuid(view: &dyn View, uuid: &str) -> Result<Option<std::path::PathBuf>, ChangeError> {
-    let mut unknown = None;
-    for disk in block::disks(view)? {
-        let parts = disk.partitions.iter().map(|p| Path::new("/dev").join(p));
-        for path in std::iter::once(disk.path.clone()).chain(parts) {
-            let probe = match view.probe(&path) {
-                Ok(probe) => probe,
-                Err(e @ ViewError::Unknown(_)) => {
-                    unknown = Some(e);
-                    continue;
-                }
-                // A disk that can't be read can't be the one.
-                Err(_) => continue,
-            };
-            if probe.signatures.iter().any(|s| !s.partition_table && s.uuid.as_deref() == Some(uuid)) {
-                return Ok(Some(path));
-            }
-        }
-    }
-    // It may be the one of which nothing can be known.
-    unknown.map_or(Ok(None), |e| Err(e.into()))
 }

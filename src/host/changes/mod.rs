@@ -5,6 +5,7 @@ mod file;
 pub(crate) mod kernel;
 pub(crate) mod mkfs;
 pub(crate) mod mount;
+pub(crate) mod options;
 mod run;
 mod spot;
 mod temp;

@@ -2,10 +2,11 @@
 //!
 //! mount(8) does it: it knows every option of every filesystem. What it did is then read back from the kernel's own table.
 
-use super::mkfs::device_of_uuid;
+use super::options::{self, missing_options, own_options};
 use crate::host::act::Act;
+use crate::host::block;
 use crate::host::change::{MountChange, Unmount};
-use crate::host::{Change, ChangeError, FileKind, Mount, Outcome, Overlay, RealHost, View};
+use crate::host::{Change, ChangeError, FileKind, Mount, Outcome, Overlay, RealHost, View, ViewError};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -15,76 +16,76 @@ pub(crate) struct AsMount<'a>(pub &'a MountChange);
 /// A [`MountChange`] as a change of options of what is mounted.
 pub(crate) struct AsRemount<'a>(pub &'a MountChange);
 
-/// Options that only fstab, systemd or mount(8) read; the kernel never shows them.
-const NOT_SHOWN: &[&str] = &[
-    "defaults",
-    "nofail",
-    "fail",
-    "auto",
-    "noauto",
-    "user",
-    "nouser",
-    "users",
-    "_netdev",
-    "owner",
-    "group",
-    "loop",
-    "rw",
-    "async",
-    "exec",
-    "suid",
-    "dev",
-    "atime",
-    "diratime",
-    "norelatime",
-];
-
-fn shown(option: &str) -> bool {
-    !(NOT_SHOWN.contains(&option) || option.starts_with("x-") || option.starts_with("comment="))
+/// The filesystems of a host.
+#[derive(Debug, Default)]
+pub struct Filesystems {
+    /// Device, whole or a partition, and UUID. Devices that others are stacked on (multipath, RAID) are left out: who is
+    /// stacked on them is meant. So is btrfs, which has one UUID on all of its devices.
+    pub known: Vec<(PathBuf, String)>,
+    /// Why a dry run can't know what one of the devices holds.
+    pub unknown: Option<ViewError>,
 }
 
-/// Sizes in one form: `131072k`, `128m` and `134217728` are the same.
-fn canonical(option: &str) -> String {
-    let Some((key, value)) = option.split_once('=') else { return option.to_owned() };
-    let (digits, factor) = match value.chars().last().map(|c| c.to_ascii_lowercase()) {
-        Some('k') => (&value[..value.len() - 1], 1u64 << 10),
-        Some('m') => (&value[..value.len() - 1], 1 << 20),
-        Some('g') => (&value[..value.len() - 1], 1 << 30),
-        _ => (value, 1),
-    };
-    match digits.parse::<u64>() {
-        Ok(n) => format!("{key}={}", n.saturating_mul(factor)),
-        Err(_) => option.to_owned(),
+/// All filesystems that have a UUID.
+pub fn filesystems(view: &dyn View) -> Result<Filesystems, ViewError> {
+    let mut all = Filesystems::default();
+    for disk in block::disks(view)? {
+        let folder = Path::new("/sys/block").join(&disk.name);
+        let parts = disk.partitions.iter().map(|p| (Path::new("/dev").join(p), folder.join(p)));
+        for (path, folder) in std::iter::once((disk.path.clone(), folder.clone())).chain(parts) {
+            match view.probe(&path) {
+                Ok(_) if view.list(&folder.join("holders")).is_ok_and(|h| !h.is_empty()) => {}
+                Ok(probe) => {
+                    let of = probe.signatures.into_iter().filter(|s| !s.partition_table && s.kind != "btrfs").filter_map(|s| s.uuid);
+                    all.known.extend(of.map(|uuid| (path.clone(), uuid)));
+                }
+                Err(e @ ViewError::Unknown(_)) => all.unknown = Some(e),
+                // A disk that can't be read can't be the one.
+                Err(_) => {}
+            }
+        }
     }
+    Ok(all)
 }
 
-/// Options asked for that the kernel does not show as in effect. `nodiratime` is implied by `noatime`.
-pub fn missing_options(wanted: &[String], mount: &Mount) -> Vec<String> {
-    let now: Vec<String> = mount.options.iter().map(|o| canonical(o)).collect();
-    let has = |o: &str| now.iter().any(|n| n == o);
-    wanted
-        .iter()
-        .filter(|o| shown(o))
-        .filter(|o| {
-            let o = canonical(o);
-            let implied = match o.as_str() {
-                "nodiratime" => has("noatime"),
-                "inode64" => !has("inode32"),
-                _ => false,
-            };
-            !(has(&o) || implied)
-        })
-        .cloned()
-        .collect()
+/// Why a filesystem can't be mounted by its UUID: these devices have it all. Nobody knows which of them a boot takes.
+pub fn ambiguous(uuid: &str, devices: &[PathBuf]) -> String {
+    let names: Vec<String> = devices.iter().map(|d| d.display().to_string()).collect();
+    format!(
+        "{} hold filesystems with one UUID ({uuid}), and it can't be told which of them a boot mounts: detach the copy, erase it, or give it \
+         another UUID (xfs_admin -U generate)",
+        names.join(" and ")
+    )
 }
 
-/// The device behind a change's source.
+/// The device behind a change's source: the one that the plan named, if it (and no other) has the filesystem.
 fn device(change: &MountChange, view: &dyn View) -> Result<PathBuf, ChangeError> {
-    if let Some(uuid) = change.source.strip_prefix("UUID=") {
-        return device_of_uuid(view, &uuid.to_ascii_lowercase())?
-            .ok_or_else(|| ChangeError::new(format!("there is no filesystem with UUID {uuid}")));
+    let Some(uuid) = change.source.strip_prefix("UUID=") else {
+        return Ok(change.device.clone().unwrap_or_else(|| PathBuf::from(&change.source)));
+    };
+    let uuid = uuid.trim_matches('"').to_ascii_lowercase();
+    let Filesystems { known, unknown } = filesystems(view)?;
+    let found: Vec<PathBuf> = known.into_iter().filter(|(_, held)| *held == uuid).map(|(path, _)| path).collect();
+    match (found.as_slice(), &change.device, unknown) {
+        ([_, _, ..], ..) => Err(ChangeError::new(ambiguous(&uuid, &found))),
+        ([one], None, _) => Ok(one.clone()),
+        ([one], Some(named), _) => {
+            let node = |path: &Path| Ok::<_, ViewError>(view.stat(path, true)?.map(|s| s.rdev));
+            if one == named || (node(one)?.is_some() && node(one)? == node(named)?) {
+                return Ok(named.clone());
+            }
+            Err(ChangeError::new(format!("the filesystem with UUID {uuid} is on {}, not on {}", one.display(), named.display())))
+        }
+        // It may be on the one of which nothing can be known.
+        ([], _, Some(e)) => Err(e.into()),
+        ([], ..) => Err(ChangeError::new(format!("there is no filesystem with UUID {uuid}"))),
     }
-    Ok(change.device.clone().unwrap_or_else(|| PathBuf::from(&change.source)))
+}
+
+/// Whether a mount is of the whole filesystem on the device with this path and these numbers. Filesystems without numbers
+/// of their own (btrfs) are known by the path they were mounted from.
+pub fn is_whole(mount: &Mount, path: &Path, numbers: (u32, u32)) -> bool {
+    if mount.device.0 == 0 { Path::new(&mount.source) == path } else { mount.device == numbers && mount.root == "/" }
 }
 
 fn topmost(view: &dyn View, target: &Path) -> Result<Option<Mount>, ChangeError> {
@@ -115,11 +116,6 @@ fn run(program: &str, args: &[&std::ffi::OsStr], what: &str) -> Result<(), Chang
     Err(ChangeError::new(format!("{what} failed: {}", String::from_utf8_lossy(&out.stderr).trim())))
 }
 
-fn kernel_options(options: &[String]) -> String {
-    let all: Vec<&str> = options.iter().map(String::as_str).filter(|o| !o.starts_with("x-") && *o != "nofail").collect();
-    if all.is_empty() { "defaults".into() } else { all.join(",") }
-}
-
 impl Act for AsMount<'_> {
     fn describe(&self) -> String {
         let what = self.0.device.as_ref().map_or_else(|| self.0.source.clone(), |d| d.display().to_string());
@@ -136,7 +132,7 @@ impl Act for AsMount<'_> {
             device: rdev,
             root: "/".into(),
             fstype: self.0.fstype.clone(),
-            options: self.0.options.iter().filter(|o| shown(o)).cloned().collect(),
+            options: options::predicted(&self.0.options),
         });
         Ok(Outcome::default())
     }
@@ -144,7 +140,7 @@ impl Act for AsMount<'_> {
     fn perform(&self) -> Result<Outcome, ChangeError> {
         check_target(self.0, &RealHost)?;
         let device = device(self.0, &RealHost)?;
-        let options = kernel_options(&self.0.options);
+        let options = options::for_mount(&self.0.options);
         let args: [&std::ffi::OsStr; 6] =
             ["-t".as_ref(), self.0.fstype.as_ref(), "-o".as_ref(), options.as_ref(), device.as_ref(), self.0.target.as_ref()];
         run("mount", &args, &format!("mounting {} on {}", device.display(), self.0.target.display()))?;
@@ -156,8 +152,8 @@ impl Act for AsMount<'_> {
         let target = self.0.target.display();
         let mount = topmost(view, &self.0.target)?
             .ok_or_else(|| ChangeError::new(format!("nothing is mounted on {target} although mounting succeeded")))?;
-        let rdev = view.stat(&device, true)?.map(|s| s.rdev);
-        if rdev != Some(mount.device) && mount.source != device.to_string_lossy() {
+        let numbers = view.stat(&device, true)?.map_or((0, 0), |s| s.rdev);
+        if !is_whole(&mount, &device, numbers) {
             return Err(ChangeError::new(format!("{target} holds {} instead of {}", mount.source, device.display())));
         }
         options_in_effect(self.0, &mount)
@@ -187,35 +183,31 @@ impl Act for AsRemount<'_> {
     }
 
     fn describe_with(&self, before: &dyn View) -> String {
-        match topmost(before, &self.0.target) {
-            Ok(Some(mount)) => {
-                format!("remount {}  options: + {}", self.0.target.display(), missing_options(&self.0.options, &mount).join(","))
-            }
-            _ => self.describe(),
+        let missing = match topmost(before, &self.0.target) {
+            Ok(Some(mount)) => missing_options(&self.0.options, &mount),
+            _ => vec![],
+        };
+        if missing.is_empty() {
+            return self.describe();
         }
+        format!("remount {}  options: + {}", self.0.target.display(), missing.join(","))
     }
 
     fn predict(&self, overlay: &mut Overlay<'_>) -> Result<Outcome, ChangeError> {
-        let target = &self.0.target;
-        let mount = topmost(overlay, target)?.ok_or_else(|| ChangeError::new(format!("nothing is mounted on {}", target.display())))?;
-        let missing = missing_options(&self.0.options, &mount);
-        if let Some(fixed) = fixed_at_mount(&self.0.fstype, &missing) {
-            return Err(fixed_error(target, fixed));
-        }
-        let mut options = mount.options.clone();
-        options.extend(missing);
-        overlay.set_mount_options(target, options);
+        let mount = self.mounted(overlay)?;
+        let mut options = options::predicted(&self.0.options);
+        // What is the filesystem's own stays where nothing else is said about it.
+        options.extend(own_options(&mount.options).filter(|o| *o != "inode32" && !self.0.options.contains(o)).cloned());
+        overlay.set_mount_options(&self.0.target, options);
         Ok(Outcome::default())
     }
 
     fn perform(&self) -> Result<Outcome, ChangeError> {
-        let target = &self.0.target;
-        let mount = topmost(&RealHost, target)?.ok_or_else(|| ChangeError::new(format!("nothing is mounted on {}", target.display())))?;
-        if let Some(fixed) = fixed_at_mount(&self.0.fstype, &missing_options(&self.0.options, &mount)) {
-            return Err(fixed_error(target, fixed));
-        }
-        let options = format!("remount,{}", kernel_options(&self.0.options));
-        run("mount", &["-o".as_ref(), options.as_ref(), target.as_ref()], &format!("remounting {}", target.display()))?;
+        let (target, mount) = (&self.0.target, self.mounted(&RealHost)?);
+        let options = options::for_remount(&self.0.options, &mount.options);
+        // Told both, mount(8) adds no options of fstab.
+        let args: [&std::ffi::OsStr; 4] = ["-o".as_ref(), options.as_ref(), mount.source.as_ref(), target.as_ref()];
+        run("mount", &args, &format!("remounting {}", target.display()))?;
         Ok(Outcome::default())
     }
 
@@ -231,21 +223,21 @@ impl Act for AsRemount<'_> {
     }
 }
 
-/// Whether all of `missing` can take effect by a remount.
-pub fn changes_on_remount(fstype: &str, missing: &[String]) -> bool {
-    fixed_at_mount(fstype, missing).is_none()
-}
-
-/// Options XFS takes only when mounting anew (Documentation/admin-guide/xfs.rst: a remount changes none but a few).
-fn fixed_at_mount<'o>(fstype: &str, missing: &'o [String]) -> Option<&'o str> {
-    const CHANGEABLE: &[&str] =
-        &["inode32", "inode64", "noatime", "nodiratime", "relatime", "lazytime", "ro", "nosuid", "nodev", "noexec", "sync"];
-    missing.iter().map(String::as_str).find(|o| fstype == "xfs" && !CHANGEABLE.contains(o))
+impl AsRemount<'_> {
+    /// What is mounted, if it can be remounted with these options.
+    fn mounted(&self, view: &dyn View) -> Result<Mount, ChangeError> {
+        let target = &self.0.target;
+        let mount = topmost(view, target)?.ok_or_else(|| ChangeError::new(format!("nothing is mounted on {}", target.display())))?;
+        match options::fixed_at_mount(&self.0.fstype, &missing_options(&self.0.options, &mount)) {
+            Some(fixed) => Err(fixed_error(target, fixed)),
+            None => Ok(mount),
+        }
+    }
 }
 
 fn fixed_error(target: &Path, option: &str) -> ChangeError {
     ChangeError::new(format!(
-        "XFS takes {option} only when it is mounted anew: unmount {} (the entry in /etc/fstab has the option) and mount it again when nothing uses it",
+        "XFS takes `{option}` only when it is mounted anew: unmount {} (the entry in /etc/fstab has the option) and mount it again when nothing uses it",
         target.display()
     ))
 }
@@ -286,6 +278,9 @@ impl Act for Unmount {
 
     fn undo(&self, before: &dyn View) -> Result<Vec<Change>, String> {
         let mount = topmost(before, &self.target).map_err(|e| e.message)?.ok_or("nothing was mounted there")?;
+        if mount.root != "/" && mount.device.0 != 0 {
+            return Err(format!("it was a bind mount, of {} of {}", mount.root, mount.source));
+        }
         let change = MountChange {
             source: mount.source.clone(),
             device: Some(mount.source.into()),
@@ -326,28 +321,5 @@ mod tests {
         assert_eq!(me(), 0);
         let _file = std::fs::File::create(folder.path().join("f")).unwrap();
         assert_eq!(me(), 1);
-    }
-
-    #[test]
-    fn options_are_compared_by_what_they_mean() {
-        let mount = |options: &str| Mount {
-            target: "/m".into(),
-            source: "/dev/x".into(),
-            device: (8, 0),
-            root: "/".into(),
-            fstype: "xfs".into(),
-            options: options.split(',').map(str::to_owned).collect(),
-        };
-        let wanted: Vec<String> = "noatime,nodiratime,logbufs=8,logbsize=256k,largeio,inode64,swalloc,allocsize=131072k,nofail"
-            .split(',')
-            .map(str::to_owned)
-            .collect();
-        let shown = mount("rw,noatime,nodiratime,attr2,largeio,inode64,swalloc,allocsize=131072k,logbufs=8,logbsize=256k,noquota");
-        assert!(missing_options(&wanted, &shown).is_empty());
-        assert_eq!(
-            missing_options(&wanted, &mount("rw,noatime,inode64,logbufs=8,logbsize=32k")),
-            ["logbsize=256k", "largeio", "swalloc", "allocsize=131072k"]
-        );
-        assert_eq!(canonical("allocsize=128m"), canonical("allocsize=131072k"));
     }
 }

@@ -99,13 +99,11 @@ impl MakeLink {
             if stat.kind == FileKind::Directory {
                 return Err(ChangeError::new(format!("{target} is a directory: directories have no hard links")));
             }
-            let folder = view.stat(&spot.folder, true)?;
-            // 0: only predicted, so on which device is known only through its own folder.
-            let device = if stat.dev == 0 { None } else { Some(stat.dev) };
-            if let (Some(device), Some(folder)) = (device, folder)
-                && folder.dev != 0
-                && folder.dev != device
-            {
+            // Of the folders: files of an overlay filesystem have the number of the layer they are in
+            // (Documentation/filesystems/overlayfs.rst). 0: only predicted.
+            let device = |folder: &Path| Ok::<_, crate::host::ViewError>(view.stat(folder, true)?.map_or(0, |s| s.dev));
+            let (there, here) = (device(&super::spot::spot(view, &self.target, false)?.folder)?, device(&spot.folder)?);
+            if there != 0 && here != 0 && there != here {
                 return Err(ChangeError::new(format!(
                     "{} and {target} are on different filesystems: there are no hard links across",
                     self.path.display()

@@ -1,11 +1,11 @@
 //! What is to be done with one disk.
 
-use super::Steps;
-use super::place::free_uuid;
+use super::place::{Place, foreign, free_uuid};
+use super::{Steps, place};
 use crate::host::block::{self, Disk};
 use crate::host::change::{MakeFilesystem, MountChange};
 use crate::host::fstab::{Entry, Fstab};
-use crate::host::{Change, FileKind, Mount, View, ViewError, changes_on_remount, missing_options};
+use crate::host::{Change, FileKind, Mount, View, ViewError, changes_on_remount, is_whole, missing_options};
 use crate::modules::PlanError;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -61,7 +61,7 @@ impl From<ViewError> for Refused {
     }
 }
 
-fn no<T>(why: impl Into<String>) -> Result<T, Refused> {
+pub(super) fn no<T>(why: impl Into<String>) -> Result<T, Refused> {
     Err(Refused::No(vec![why.into()]))
 }
 
@@ -78,13 +78,17 @@ pub fn uuid(machine_id: &str, disk: &Disk, count: usize) -> String {
     uuid::Uuid::from_bytes(bytes).to_string()
 }
 
-/// Whether a mount is of this disk. XFS shows the disk's own numbers; the source is the name it had when it was mounted.
-fn is_of(mount: &Mount, disk: &Disk) -> bool {
-    mount.device == disk.device || (mount.fstype != "xfs" && mount.source == disk.path.to_string_lossy())
+/// Refuses a mount that is not this disk's whole filesystem.
+fn whole(mount: &Mount, disk: &Disk) -> Result<(), Refused> {
+    if is_whole(mount, &disk.path, disk.device) {
+        return Ok(());
+    }
+    let what = if mount.root == "/" { String::new() } else { format!("the folder {} of ", mount.root) };
+    no(format!("{what}{} is mounted on {} already", mount.source, mount.target.display()))
 }
 
 /// The topmost mount on `target`.
-fn mount_at(view: &dyn View, target: &Path) -> Result<Option<Mount>, ViewError> {
+pub(super) fn mount_at(view: &dyn View, target: &Path) -> Result<Option<Mount>, ViewError> {
     Ok(view.mounts()?.into_iter().rev().find(|m| m.target == target))
 }
 
@@ -92,23 +96,26 @@ fn mount_at(view: &dyn View, target: &Path) -> Result<Option<Mount>, ViewError> 
 pub(super) fn mounted(
     view: &dyn View,
     disk: &Disk,
-    target: &Path,
+    place: &Place,
     label: Option<&str>,
     settings: &Settings,
     fstab: &mut Fstab,
     steps: &mut Steps,
 ) -> Result<String, Refused> {
-    let entry = match fstab.at(target) {
+    let Place { target, listed } = place;
+    let probe = view.probe(&disk.path)?;
+    let entry = match fstab.at(listed) {
         Ok(entry) => entry,
         Err(e) => return no(e),
     };
-    let found = view.probe(&disk.path)?.signatures;
-    let ours = free_uuid(&settings.machine_id, disk, target, fstab);
+    if let Some(entry) = &entry {
+        foreign(view, disk, &probe, entry)?;
+    }
+    let found = probe.signatures;
+    let ours = free_uuid(&settings.machine_id, disk, listed, fstab);
     let here = mount_at(view, target)?;
     if let Some(mount) = &here {
-        if !is_of(mount, disk) {
-            return no(format!("{} is mounted on {} already", mount.source, target.display()));
-        }
+        whole(mount, disk)?;
         let Some(held) = found.iter().find(|s| s.kind == "xfs").and_then(|s| s.uuid.clone()) else {
             return no(format!("it is mounted on {} as {}, not as XFS: unmount it first", target.display(), mount.fstype));
         };
@@ -118,13 +125,13 @@ pub(super) fn mounted(
                 steps.mount.push(Change::Remount(change(disk, target, &held, settings)));
             } else {
                 steps.warnings.push(format!(
-                    "{} is mounted without {}; XFS takes that only when it is mounted anew (at the next boot, or unmount and mount it when nothing uses it)",
+                    "{} is not mounted with {}; XFS takes that only when it is mounted anew (at the next boot, or unmount and mount it when nothing uses it)",
                     target.display(),
                     missing.join(",")
                 ));
             }
         }
-        return enter(fstab, target, &held, settings);
+        return enter(fstab, listed, &held, settings);
     }
     let table = found.iter().any(|s| s.partition_table);
     let wiped = settings.wipe.iter().any(|w| {
@@ -178,8 +185,8 @@ pub(super) fn mounted(
         }
     };
     steps.mount.push(Change::Mount(change(disk, target, &uuid, settings)));
-    steps.mount_points.push(target.to_owned());
-    enter(fstab, target, &uuid, settings)
+    steps.mount_points.push(target.clone());
+    enter(fstab, listed, &uuid, settings)
 }
 
 fn change(disk: &Disk, target: &Path, uuid: &str, settings: &Settings) -> MountChange {
@@ -213,20 +220,21 @@ fn enter(fstab: &mut Fstab, target: &Path, uuid: &str, settings: &Settings) -> R
 pub(super) fn unmounted(
     view: &dyn View,
     disk: &Disk,
-    target: &Path,
+    place: &Place,
     absent: bool,
     fstab: &mut Fstab,
     steps: &mut Steps,
 ) -> Result<String, Refused> {
-    if let Some(mount) = mount_at(view, target)? {
-        if !is_of(&mount, disk) {
-            return no(format!("{} holds {}, not this disk", target.display(), mount.source));
+    if let Some(mount) = mount_at(view, &place.target)? {
+        whole(&mount, disk)?;
+        steps.unmount(&place.target);
+    }
+    if absent {
+        if let Ok(Some(entry)) = fstab.at(&place.listed) {
+            foreign(view, disk, &place::held(view, disk, false)?, &entry)?;
         }
-        steps.unmount.push(target.to_owned());
+        fstab.remove(&place.listed).or_else(no)?;
     }
-    if absent && let Err(e) = fstab.remove(target) {
-        return no(e);
-    }
-    let found = view.probe(&disk.path)?.signatures;
+    let found = place::held(view, disk, false)?.signatures;
     Ok(found.into_iter().find(|s| s.kind == "xfs").and_then(|s| s.uuid).unwrap_or_default())
 }

@@ -1,15 +1,17 @@
 //! `datafs`: XFS on the named disks, mounted, in fstab by UUID.
 
 mod disk;
+mod gone;
 mod place;
 
-use super::{Arg, Args, Context, FreeForm, Kind, Module, Plan, PlanError};
+use super::{Arg, Args, Context, FreeForm, Kind, Module, Plan, PlanError, paths};
 use crate::host::block::{self, Disk};
-use crate::host::change::{MakeDirectory, SetAttributes, Unmount, WriteFile};
+use crate::host::change::{SetAttributes, Unmount, WriteFile};
 use crate::host::fstab::Fstab;
 use crate::host::identity::{Group, User};
-use crate::host::{Change, View};
+use crate::host::{Change, View, ambiguous, filesystems, refused_option};
 use disk::{Settings, Wanted};
+use place::{Place, place};
 use serde_json::{Map, Value as Json, json};
 use std::path::{Path, PathBuf};
 
@@ -32,7 +34,8 @@ pub const MODULE: Module = Module {
         Arg::new(
             "state",
             Kind::Choice(&["mounted", "unmounted", "absent"]),
-            "`unmounted` keeps the fstab entry, `absent` takes it out; neither touches data",
+            "`unmounted` keeps the fstab entry, `absent` takes it out; neither touches data. What a disk that is gone has left is found \
+             by its mount point",
         )
         .default("mounted"),
         Arg::new("fstype", Kind::Choice(&["xfs"]), "the filesystem").default("xfs"),
@@ -53,7 +56,10 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
     let wanted = wanted(args)?;
     let state = args.str("state").unwrap_or("mounted");
     let settings = Settings {
-        options: args.str_list("options").unwrap_or_else(|| disk::OPTIONS.split(',').map(str::to_owned).collect()),
+        options: match args.str_list("options") {
+            Some(options) => options.iter().flat_map(|o| o.split(',')).map(|o| o.trim().to_owned()).filter(|o| !o.is_empty()).collect(),
+            None => disk::OPTIONS.split(',').map(str::to_owned).collect(),
+        },
         wipe: args.str_list("wipe").unwrap_or_default(),
         adopt: args.bool("adopt").unwrap_or(false),
         machine_id: view.read_text_opt(Path::new("/etc/machine-id"))?.map(|t| t.trim().to_owned()).unwrap_or_default(),
@@ -63,6 +69,10 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
         gid: group(view, args.str("group").unwrap_or("root"))?,
         mode: super::attributes::apply_mode(args.str("mode").unwrap_or("0750"), 0, true, 0).map_err(PlanError::failed)?,
     };
+    let mounting = state == "mounted";
+    if let Some(why) = refused_option("xfs", &settings.options).filter(|_| mounting) {
+        return Err(PlanError::failed(why));
+    }
     let mut plan = Plan::default();
     if wanted.is_empty() {
         plan.result.insert("filesystems".into(), json!([]));
@@ -73,44 +83,87 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
     let mut fstab = Fstab::parse(&text);
     let mut refused = vec![];
     let mut steps = Steps::default();
-    let mut chosen: Vec<(&Disk, PathBuf, Option<String>)> = vec![];
+    let mut kept = vec![];
+    let mut results = vec![];
+    let mut chosen: Vec<(&Disk, Place, Option<String>)> = vec![];
+    let mut why = |whose: Option<&Disk>, refusal| match refusal {
+        disk::Refused::No(why) => {
+            refused.extend(why.into_iter().map(|w| whose.map_or_else(|| w.clone(), |d| format!("{}: {w}", d.identity()))));
+            Ok(())
+        }
+        disk::Refused::Plan(e) => Err(e),
+    };
     for wish in &wanted {
-        match block::find(view, &disks, &wish.device) {
-            Err(e) => refused.push(e),
-            Ok(disk) => {
-                let target = match place::place(view, &disks, disk, wish, &fstab, &mut steps.warnings) {
-                    Ok(target) => target,
-                    Err(disk::Refused::No(why)) => {
-                        refused.extend(why.into_iter().map(|w| format!("{}: {w}", disk.identity())));
-                        continue;
-                    }
-                    Err(disk::Refused::Plan(e)) => return Err(e),
-                };
-                if chosen.iter().any(|(d, ..)| d.name == disk.name) {
-                    refused.push(format!("{} is named twice (`{}`)", disk.name, wish.device));
-                } else if chosen.iter().any(|(_, t, _)| *t == target) {
-                    refused.push(format!("{} is asked for on two disks", target.display()));
-                } else {
-                    chosen.push((disk, target, wish.label.clone()));
-                }
+        let disk = match block::find(view, &disks, &wish.device) {
+            Ok(disk) => disk,
+            Err(e) if mounting => {
+                why(None, disk::Refused::No(vec![e]))?;
+                continue;
             }
+            Err(e) => {
+                match gone::gone(view, &disks, wish, &e, state == "absent", &mut fstab, &mut steps) {
+                    Ok((path, uuid)) => results.push(told(Path::new(&wish.device), &path, &uuid, None)),
+                    Err(e) => why(None, e)?,
+                }
+                continue;
+            }
+        };
+        match place(view, &disks, disk, wish, &fstab, mounting, &mut steps.warnings) {
+            Ok(place) => chosen.push((disk, place, wish.label.clone())),
+            Err(e) => why(Some(disk), e)?,
+        }
+        let Some(((_, new, _), others)) = chosen.split_last() else { continue };
+        let clash = others.iter().find_map(|(other, there, _)| {
+            let (one, two) = (&new.target, &there.target);
+            if other.name == disk.name {
+                Some(format!("{} is named twice (`{}`)", disk.name, wish.device))
+            } else if one == two {
+                Some(format!("{} is asked for on two disks", one.display()))
+            } else if mounting && (one.starts_with(two) || two.starts_with(one)) {
+                Some(format!("{} and {} are inside one another: give them folders beside one another", two.display(), one.display()))
+            } else {
+                None
+            }
+        });
+        if let Some(clash) = clash {
+            chosen.pop();
+            why(None, disk::Refused::No(vec![clash]))?;
         }
     }
     for name in &settings.wipe {
         if let Err(e) = block::find(view, &disks, name) {
-            refused.push(format!("wipe: {e}"));
+            why(None, disk::Refused::No(vec![format!("wipe: {e}")]))?;
         }
     }
-    let mut results = vec![];
-    for (disk, target, label) in &chosen {
-        let outcome = match state {
-            "mounted" => disk::mounted(view, disk, target, label.as_deref(), &settings, &mut fstab, &mut steps),
-            _ => disk::unmounted(view, disk, target, state == "absent", &mut fstab, &mut steps),
+    let held = if mounting { filesystems(view)?.known } else { vec![] };
+    for (disk, place, label) in &chosen {
+        let before = steps.format.len();
+        let outcome = if mounting {
+            disk::mounted(view, disk, place, label.as_deref(), &settings, &mut fstab, &mut steps)
+        } else {
+            disk::unmounted(view, disk, place, state == "absent", &mut fstab, &mut steps)
         };
         match outcome {
-            Ok(uuid) => results.push(json!({"device": disk.path, "path": target, "uuid": uuid, "size": disk.size, "serial": disk.serial})),
-            Err(disk::Refused::No(why)) => refused.extend(why.into_iter().map(|w| format!("{}: {w}", disk.identity()))),
-            Err(disk::Refused::Plan(e)) => return Err(e),
+            Ok(uuid) => {
+                results.push(told(&disk.path, &place.listed, &uuid, Some(disk)));
+                if steps.format.len() == before {
+                    kept.push((*disk, &place.target, uuid));
+                }
+            }
+            Err(e) => why(Some(disk), e)?,
+        }
+    }
+    for (disk, target, uuid) in kept {
+        let formatted = |path: &PathBuf| steps.format.iter().any(|c| matches!(c, Change::MakeFilesystem(m) if m.disk.path == *path));
+        let with: Vec<PathBuf> = held.iter().filter(|(p, u)| *u == uuid && !formatted(p)).map(|(p, _)| p.clone()).collect();
+        if with.len() < 2 {
+            continue;
+        }
+        let text = ambiguous(&uuid, &with);
+        if steps.mount_points.contains(target) {
+            why(Some(disk), disk::Refused::No(vec![text]))?;
+        } else {
+            steps.warnings.push(format!("{}: {text}", disk.identity()));
         }
     }
     if !refused.is_empty() {
@@ -121,8 +174,11 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
     }
     let new_text = fstab.text();
     plan.changes.append(&mut steps.format);
-    plan.changes.append(&mut directories(view, &steps.mount_points)?);
+    plan.changes.append(&mut paths::missing_folders(view, steps.mount_points.iter().map(PathBuf::as_path))?);
     plan.changes.append(&mut steps.unmount.iter().map(|t| Change::Unmount(Unmount { target: t.clone() })).collect());
+    // First what may fail: a line that can't be mounted would stay for the next boot. A run that ends between the two is
+    // completed by the next one.
+    plan.changes.append(&mut steps.mount);
     if new_text != text {
         plan.changes.push(Change::WriteFile(WriteFile {
             path: FSTAB.into(),
@@ -135,10 +191,9 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
             secret: false,
         }));
     }
-    plan.changes.append(&mut steps.mount);
-    if state == "mounted" {
-        for (_, target, _) in &chosen {
-            plan.changes.extend(root.change(view, target, steps.mount_points.contains(target))?);
+    if mounting {
+        for (_, place, _) in &chosen {
+            plan.changes.extend(root.change(view, &place.target, steps.mount_points.contains(&place.target))?);
         }
     }
     plan.warnings = steps.warnings;
@@ -147,6 +202,11 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
 }
 
 const FSTAB: &str = "/etc/fstab";
+
+/// A filesystem in the task's result.
+fn told(device: &Path, path: &Path, uuid: &str, disk: Option<&Disk>) -> Json {
+    json!({"device": device, "path": path, "uuid": uuid, "size": disk.map(|d| d.size), "serial": disk.and_then(|d| d.serial.as_deref())})
+}
 
 /// Changes by kind, so that all disks are formatted at once and fstab is written once.
 #[derive(Default)]
@@ -157,6 +217,14 @@ pub(super) struct Steps {
     /// Mount points of filesystems that will be mounted.
     mount_points: Vec<PathBuf>,
     warnings: Vec<String>,
+}
+
+impl Steps {
+    /// What is inside another mount point is unmounted before that.
+    pub(super) fn unmount(&mut self, target: &Path) {
+        let outer = self.unmount.iter().position(|t| target.starts_with(t));
+        self.unmount.insert(outer.unwrap_or(self.unmount.len()), target.to_owned());
+    }
 }
 
 /// Owner, group and mode of a mounted root.
@@ -181,21 +249,6 @@ impl Root {
         let fine = view.stat(target, true)?.is_some_and(|s| (s.mode, s.uid, s.gid) == (self.mode, self.uid, self.gid));
         Ok((!fine).then_some(change))
     }
-}
-
-/// The folders to make so that all mount points exist, parents first.
-fn directories(view: &dyn View, targets: &[PathBuf]) -> Result<Vec<Change>, PlanError> {
-    let mut made: Vec<PathBuf> = vec![];
-    for target in targets {
-        let mut chain: Vec<&Path> = target.ancestors().collect();
-        chain.reverse();
-        for folder in chain {
-            if !made.iter().any(|m| m == folder) && view.stat(folder, true)?.is_none() {
-                made.push(folder.to_owned());
-            }
-        }
-    }
-    Ok(made.into_iter().map(|path| Change::MakeDirectory(MakeDirectory { path, mode: Some(0o755), uid: Some(0), gid: Some(0) })).collect())
 }
 
 fn wanted(args: &Args) -> Result<Vec<Wanted>, PlanError> {

@@ -1,11 +1,51 @@
 //! Where a disk's filesystem belongs. Kernel names are given anew at each boot; what has been prepared keeps its mount point,
 //! which `/etc/fstab` tells by UUID, whatever its disk is called now.
 
-use super::disk::{Refused, Wanted};
+use super::disk::{Refused, Wanted, no};
 use crate::host::block::Disk;
 use crate::host::fstab::{Entry, Fstab};
-use crate::host::{FileKind, Probe, View};
+use crate::host::{FileKind, Overlay, Probe, View, ViewError};
 use std::path::{Path, PathBuf};
+
+/// A mount point.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// As the mount table has it: without links.
+    pub target: PathBuf,
+    /// As fstab has it.
+    pub listed: PathBuf,
+}
+
+impl Place {
+    /// The mount point at `asked`. An entry that fstab has for it, by this name or the real one, keeps its name.
+    pub fn new(view: &dyn View, asked: &Path, fstab: &Fstab) -> Result<Self, Refused> {
+        let target = real(view, asked)?;
+        if target.components().any(|c| c == std::path::Component::ParentDir) {
+            return no(format!("{} leads through a folder that does not exist: write it without `..`", asked.display()));
+        }
+        let listed = fstab.entries().into_iter().map(|e| e.target).find(|t| same(t, asked) && !same(t, &target));
+        Ok(Self { listed: listed.unwrap_or_else(|| target.clone()), target })
+    }
+}
+
+/// `path` without links. What a predicted mount or a dead disk's holds can't be known, but where it is can.
+fn real(view: &dyn View, path: &Path) -> Result<PathBuf, ViewError> {
+    let (host, mounts) = (Overlay::new(view), view.mounts()?);
+    let folder = path.parent().map(|p| host.resolve(p, true)).transpose()?;
+    let below = folder.zip(path.file_name()).map(|(folder, name)| folder.join(name));
+    match below.filter(|below| mounts.iter().any(|m| m.target == *below)) {
+        Some(target) => Ok(target),
+        None => host.resolve(path, true),
+    }
+}
+
+/// What the disk holds. To take a disk away it need not be readable.
+pub(super) fn held(view: &dyn View, disk: &Disk, mounting: bool) -> Result<Probe, ViewError> {
+    match view.probe(&disk.path) {
+        Err(ViewError::Failed(_) | ViewError::NotFound(_)) if !mounting => Ok(Probe { signatures: vec![], zeroed: false }),
+        other => other,
+    }
+}
 
 /// The mount point for what the operator asks, or why that contradicts what is there.
 pub(super) fn place(
@@ -14,50 +54,70 @@ pub(super) fn place(
     disk: &Disk,
     wish: &Wanted,
     fstab: &Fstab,
+    mounting: bool,
     warnings: &mut Vec<String>,
-) -> Result<PathBuf, Refused> {
-    let asked = wish.path.clone().unwrap_or_else(|| wish.prefix.join(&disk.name));
-    let held = view.probe(&disk.path)?;
+) -> Result<Place, Refused> {
+    let asked = Place::new(view, &wish.path.clone().unwrap_or_else(|| wish.prefix.join(&disk.name)), fstab)?;
+    let held = held(view, disk, mounting)?;
     let entries = fstab.entries();
     let own: Vec<&Entry> = entries.iter().filter(|e| means(view, e, &disk.path, &held)).collect();
-    if own.iter().any(|e| same(&e.target, &asked)) {
-        return Ok(asked);
+    for entry in &own {
+        if same(&entry.target, &asked.listed) || real(view, &entry.target).is_ok_and(|t| t == asked.target) {
+            return Ok(Place { listed: entry.target.clone(), ..asked });
+        }
     }
     if let Some(entry) = own.first() {
         let here = match entry.fstype.as_str() {
             "swap" => format!("/etc/fstab (line {}) uses it as swap", entry.line),
             _ => format!("/etc/fstab (line {}) mounts it on {}", entry.line, entry.target.display()),
         };
-        let prepared = entry.fstype == "xfs" && entry.target.parent().is_some_and(|p| same(p, &wish.prefix));
+        let prefix = real(view, &wish.prefix)?;
+        let below = |t: &Path| t.parent().is_some_and(|p| same(p, &wish.prefix) || real(view, p).is_ok_and(|p| p == prefix));
+        let prepared = entry.fstype == "xfs" && below(&entry.target);
         if wish.path.is_some() || !prepared || own.len() > 1 {
             let line = entry.line;
-            return Err(Refused::No(vec![format!(
+            return no(format!(
                 "{here}, and {} is asked for: ask for that, or name it by serial number or WWN if another disk is meant; to move it, \
                  unmount it and take line {line} out first",
-                asked.display()
-            )]));
+                asked.listed.display()
+            ));
         }
         // A serial number or WWN says which disk is meant; a kernel name may have meant another one.
         if wish.device == disk.name || Path::new(&wish.device) == disk.path {
             warnings.push(format!(
                 "{} is not mounted on {}: {here}, so it keeps that. Kernel names change from boot to boot; serial numbers and WWNs don't",
                 disk.identity(),
-                asked.display()
+                asked.listed.display()
             ));
         }
-        return Ok(entry.target.clone());
+        return Ok(Place { target: real(view, &entry.target)?, listed: entry.target.clone() });
     }
-    if let Some(entry) = entries.iter().find(|e| same(&e.target, &asked))
-        && let Some(owner) = owner(view, disks, disk, entry)
+    if let Some(entry) = entries.iter().find(|e| same(&e.target, &asked.listed))
+        && let Some(owner) = owner(view, disks, Some(disk), entry)
     {
-        return Err(Refused::No(vec![format!(
+        return no(format!(
             "{} belongs to {owner} (/etc/fstab, line {}). Kernel names change from boot to boot: to give this disk another place, \
              name it in `filesystems` with its `path`",
-            asked.display(),
+            asked.listed.display(),
             entry.line
-        )]));
+        ));
     }
     Ok(asked)
+}
+
+/// Refuses an entry for the disk's mount point that is neither the disk's nor one of a data disk that is gone.
+pub(super) fn foreign(view: &dyn View, disk: &Disk, held: &Probe, entry: &Entry) -> Result<(), Refused> {
+    if entry.fstype == "xfs" && (entry.source.starts_with("UUID=") || means(view, entry, &disk.path, held)) {
+        return Ok(());
+    }
+    no(format!(
+        "/etc/fstab (line {}) has {} ({}) for {}, which is not this disk's: take that line out if nobody needs it, or name the disk in \
+         `filesystems` with another `path`",
+        entry.line,
+        entry.source,
+        entry.fstype,
+        entry.target.display()
+    ))
 }
 
 /// `/ais/sda` and `/ais/sda/` are one place.
@@ -80,8 +140,8 @@ fn means(view: &dyn View, entry: &Entry, path: &Path, held: &Probe) -> bool {
 }
 
 /// The other device, whole or a partition, that an entry is about. What can't be read is none: a dead disk's place may be taken.
-fn owner(view: &dyn View, disks: &[Disk], but: &Disk, entry: &Entry) -> Option<String> {
-    disks.iter().filter(|d| d.device != but.device).find_map(|other| {
+pub(super) fn owner(view: &dyn View, disks: &[Disk], but: Option<&Disk>, entry: &Entry) -> Option<String> {
+    disks.iter().filter(|d| but.is_none_or(|but| d.device != but.device)).find_map(|other| {
         let parts = other.partitions.iter().map(|p| Path::new("/dev").join(p));
         let found = std::iter::once(other.path.clone())
             .chain(parts)

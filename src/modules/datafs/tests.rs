@@ -4,6 +4,8 @@ use super::*;
 use crate::host::{Blank, FileKind, Mount, Overlay, Probe, Signature, Stat, apply};
 use crate::modules::{Files, SourceFile};
 
+mod mounts;
+
 struct NoFiles;
 
 impl Files for NoFiles {
@@ -101,7 +103,7 @@ fn xfs(uuid: &str) -> Probe {
 fn blank_disks_are_formatted_together_and_a_second_look_finds_nothing() {
     let mut o = host();
     let plan = run(&o, json!({"devices": ["sda", "/dev/sdb"]})).unwrap();
-    assert_eq!(kinds(&plan), ["format", "format", "mkdir", "mkdir", "mkdir", "write", "mount", "mount", "attributes", "attributes"]);
+    assert_eq!(kinds(&plan), ["format", "format", "mkdir", "mkdir", "mkdir", "mount", "mount", "write", "attributes", "attributes"]);
     let applied = apply::predict_all(&plan.changes, &mut o, apply::Options::default());
     assert_eq!(applied.error(), None);
     let fstab = o.read_text(Path::new("/etc/fstab")).unwrap();
@@ -158,7 +160,7 @@ fn a_foreign_xfs_is_neither_formatted_nor_mounted_unasked() {
     o.set_probe("/dev/sda", xfs("11111111-2222-3333-4444-555555555555"));
     assert!(refused(&o, json!({"devices": ["sda"]})).contains("adopt: true"));
     let plan = run(&o, json!({"devices": ["sda"], "adopt": true})).unwrap();
-    assert_eq!(kinds(&plan), ["mkdir", "mkdir", "write", "mount", "attributes"]);
+    assert_eq!(kinds(&plan), ["mkdir", "mkdir", "mount", "write", "attributes"]);
 }
 
 #[test]
@@ -279,12 +281,12 @@ fn a_mount_point_of_another_disk_is_not_taken() {
             refused(&o, json!({"devices": ["sdb"], "path_prefix": "/data"})).contains("mounts it on /ais/sdb, and /data/sdb is asked for")
         );
         let plan = run(&o, json!({"filesystems": [{"device": "sda", "path": "/ais/new"}]})).unwrap();
-        assert_eq!(kinds(&plan), ["format", "mkdir", "write", "mount", "attributes"]);
+        assert_eq!(kinds(&plan), ["format", "mkdir", "mount", "write", "attributes"]);
     }
     // A disk that is gone for good leaves its place to the one that replaces it.
     let mut o = rebooted(&prepared(["S1", "S2", "S3"]), ["S3", "S2", "S1"], ["sdc", "sdb", "sda"], false);
     o.set_probe("/dev/sdc", Probe { signatures: vec![], zeroed: true });
-    assert_eq!(kinds(&run(&o, json!({"devices": ["sda"]})).unwrap()), ["format", "write", "mount", "attributes"]);
+    assert_eq!(kinds(&run(&o, json!({"devices": ["sda"]})).unwrap()), ["format", "mount", "write", "attributes"]);
 }
 
 #[test]

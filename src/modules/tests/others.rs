@@ -2,7 +2,7 @@
 
 use super::{failure, host, plan, settle, text};
 use crate::host::act::Act;
-use crate::host::{Change, UnitState};
+use crate::host::{Change, Overlay, UnitState, View};
 use crate::modules::{Effect, PlanError};
 use serde_json::json;
 
@@ -33,6 +33,42 @@ fn sysctl_refuses_what_the_kernel_does_not_have() {
     assert_eq!(settle(&mut host, "sysctl", lenient).0.len(), 1);
     let nowhere = json!({"name": "a.b", "value": "1", "reload": false, "sysctl_file": "/nowhere/x.conf"});
     assert!(failure(&host, "sysctl", nowhere).contains("/nowhere does not exist"));
+}
+
+#[test]
+fn a_line_that_wins_at_the_next_boot_or_login_is_named() {
+    let mut host = host(&[
+        (BACKLOG, "4096\n"),
+        ("/etc/sysctl.d/99-zzz-site.conf", "# x\nnet/core/somaxconn = 128\n"),
+        ("/usr/lib/sysctl.d/99-aa.conf", "net.core.somaxconn = 1\n"),
+        ("/etc/security/limits.d/99-zz.conf", "ais - nofile 7\n* - nofile 1024 # site\n* - nproc unlimited\n"),
+    ]);
+    let args = json!({"name": "net.core.somaxconn", "value": 65535, "sysctl_file": "/etc/sysctl.d/99-zz-ais.conf"});
+    let warning = "the next boot sets net.core.somaxconn to 128: /etc/sysctl.d/99-zzz-site.conf:2 wins over /etc/sysctl.d/99-zz-ais.conf";
+    assert_eq!(plan(&host, "sysctl", args.clone()).unwrap().warnings, [warning]);
+    settle(&mut host, "sysctl", args.clone());
+    assert_eq!(plan(&host, "sysctl", args.clone()).unwrap().warnings, [warning], "also where nothing changes");
+    // Without systemd /etc/sysctl.conf is read last, with it only as the link 99-sysctl.conf.
+    host.set_file("/etc/sysctl.d/99-zzz-site.conf", "", 0o644, 0, 0);
+    host.set_file("/etc/sysctl.conf", "net.core.somaxconn=5\n", 0o644, 0, 0);
+    assert!(plan(&host, "sysctl", args.clone()).unwrap().warnings[0].contains("to 5: /etc/sysctl.conf:1 wins"));
+    host.set_directory("/run/systemd/system", 0o755, 0, 0);
+    assert_eq!(plan(&host, "sysctl", args.clone()).unwrap().warnings, Vec::<String>::new());
+
+    let limits = |item: &str, file: &str| json!({"domain": "*", "limit_type": "-", "limit_item": item, "value": "-1", "dest": file});
+    let warned = |host: &Overlay<'_>, args| plan(host, "pam_limits", args).unwrap().warnings;
+    let ours = "/etc/security/limits.d/99-ais.conf";
+    assert_eq!(
+        warned(&host, limits("nofile", ours)),
+        ["soft", "hard"].map(|kind| format!(
+            "logins get another {kind} limit of nofile for *, by /etc/security/limits.d/99-zz.conf:2: * - nofile 1024"
+        ))
+    );
+    assert_eq!(warned(&host, limits("nproc", ours)), Vec::<String>::new());
+    assert_eq!(warned(&host, limits("nofile", "/etc/security/limits.d/99-zzz.conf")), Vec::<String>::new());
+    assert_eq!(warned(&host, limits("nofile", "/etc/not-read.conf")), Vec::<String>::new());
+    host.set_file(ours, "* - core 1\n* hard core 0\n", 0o644, 0, 0);
+    assert_eq!(warned(&host, limits("core", ours)), [format!("logins get another hard limit of core for *, by {ours}:2: * hard core 0")]);
 }
 
 #[test]
@@ -167,4 +203,39 @@ fn filesystems_are_mounted_before_fstab_says_so() {
         args[name] = json!(value);
         assert!(failure(&host, "mount", args).contains(if name == "opts" { "bind" } else { name }), "{name}");
     }
+}
+
+#[test]
+fn a_mount_gets_back_what_was_taken_off_and_options_that_do_not_show_are_no_failure() {
+    let mut host = host(&[("/dev/sdb", ""), ("/etc/fstab", "")]);
+    let args = |fstype: &str, opts: &str| json!({"path": "/m", "src": "/dev/sdb", "fstype": fstype, "opts": opts, "state": "mounted"});
+    settle(&mut host, "mount", args("ext4", "ro"));
+    assert_eq!(settle(&mut host, "mount", args("ext4", "rw")).0, ["remount /m  options: + rw", "replace /etc/fstab (24 bytes)"]);
+    host.set_mount_options("/m", vec!["rw".into(), "noexec".into(), "relatime".into()]);
+    assert_eq!(settle(&mut host, "mount", args("ext4", "rw")).0, ["remount /m  options: + exec"]);
+    // The kernel takes these, and shows none of them.
+    assert_eq!(settle(&mut host, "mount", args("ext4", "defaults,acl,barrier=1")).0.len(), 2);
+    host.set_mount_options("/m", vec!["rw".into(), "relatime".into()]);
+    assert!(plan(&host, "mount", args("ext4", "defaults,acl,barrier=1")).unwrap().changes.is_empty());
+    assert!(failure(&host, "mount", args("xfs", "nobarrier")).contains("XFS has no mount option `nobarrier`"));
+}
+
+#[test]
+fn a_bind_mount_is_not_the_filesystem() {
+    let mut host = host(&[("/dev/sdb", ""), ("/etc/fstab", "")]);
+    let args = json!({"path": "/m", "src": "/dev/sdb", "fstype": "ext4", "state": "mounted"});
+    let disk = host.stat("/dev/sdb".as_ref(), true).unwrap().unwrap();
+    host.set_stat("/dev/sdb", crate::host::Stat { rdev: (8, 16), ..disk });
+    let options = vec!["rw".into(), "relatime".into()];
+    let (target, source, fstype) = ("/m".into(), "/dev/sdb".into(), "ext4".into());
+    host.add_mount(crate::host::Mount { target, source, device: (8, 16), root: "/sub".into(), fstype, options });
+    assert!(failure(&host, "mount", args).contains("/m holds /dev/sdb:/sub, not /dev/sdb: unmount it first"));
+}
+
+#[test]
+fn the_folder_of_udev_rules_is_made() {
+    let mut host = host(&[("/sys/class/net/eth1/mtu", "9000\n")]);
+    let (said, _) = settle(&mut host, "link", json!({"name": "eth1", "mtu": 9000}));
+    assert_eq!(said.len(), 3);
+    assert_eq!(said[..2], ["make directory /etc/udev (mode 0755)", "make directory /etc/udev/rules.d (mode 0755)"]);
 }
