@@ -83,6 +83,7 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
     let all: Vec<String> = current.iter().chain(&missing).cloned().collect();
     plan.result = Map::from_iter([
         ("path".to_owned(), json!(path)),
+        ("flag".to_owned(), json!(matches!(place, Place::Flag(..)))),
         ("allowed_unsafe_sysctls".to_owned(), json!(all)),
         ("previous".to_owned(), json!(current)),
     ]);
