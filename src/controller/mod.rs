@@ -14,4 +14,4 @@ pub use ask::{Answer, Question, UndoQuestion, ask};
 pub use event::{Event, Phase, Reporter};
 pub use run::{Options, Targets, Via, run, select};
 pub use summary::{Failure, HostSummary, Summary};
-pub use variables::{plain, templates};
+pub use variables::{before_connecting, templates};
