@@ -13,7 +13,8 @@ pub fn notices(nodes: &[Node], results: &Results, wanted: &[sysctls::Wanted]) ->
     for node in nodes {
         let Some(tasks) = results.hosts.get(&node.host) else { continue };
         let facts = tasks.get("facts").map(|t| field(t, "ansible_facts"));
-        let mtu = facts.into_iter().flat_map(crate::cli::preflight::narrow_pods).map(|text| ("mtu", text));
+        let narrow = facts.map(|f| crate::cli::preflight::narrow_pods(f, node.address.as_deref())).unwrap_or_default();
+        let mtu = narrow.into_iter().map(|(_, text)| ("mtu", text));
         let sysctl = sysctls::findings(wanted, tasks).into_iter().map(|text| ("sysctl", text));
         all.extend(mtu.chain(sysctl).map(|(what, text)| (node.host.clone(), what, text)));
     }

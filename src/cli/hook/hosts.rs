@@ -4,7 +4,7 @@ use super::identity::stranger;
 use super::{Ended, PostKubespray, ended, sysctls};
 use crate::cli::CliError;
 use crate::cli::onhosts::{Results, field, play_aside};
-use crate::cluster::node_name;
+use crate::cluster::node_name_with;
 use crate::diag::Loc;
 use crate::inventory::Inventory;
 use crate::kube::kubelet::{allows, look};
@@ -19,6 +19,8 @@ pub struct Node {
     pub host: String,
     /// Its node.
     pub node: String,
+    /// Its address in the cluster.
+    pub address: Option<String>,
     /// The file to change.
     pub path: String,
     /// The list is a flag in an environment file.
@@ -39,7 +41,6 @@ pub async fn look_at(
     hosts: &[String],
     wanted: &[sysctls::Wanted],
 ) -> Result<(Vec<Node>, Results), Ended> {
-    let names = nodes_of(server, inventory, hosts).await?;
     let mut results = Results::default();
     let extra = json!({"hook_hosts": hosts.join(","), "hook_sysctls": args.sysctl,
         "hook_parameters": sysctls::question(wanted), "hook_folders": sysctls::FOLDERS});
@@ -60,6 +61,7 @@ pub async fn look_at(
         return Err(ended(summary.exit_code().max(2), text));
     }
     let facts_of = |host: &str| results.hosts.get(host).and_then(|t| t.get("facts")).map_or(&Json::Null, |t| field(t, "ansible_facts"));
+    let names = nodes_of(server, inventory, hosts, &facts_of).await?;
     let strangers: Vec<String> = names
         .iter()
         .filter_map(|(host, node, object)| Some(format!("{host} is not the node {node}: {}", stranger(object, facts_of(host))?)))
@@ -76,7 +78,7 @@ pub async fn look_at(
         ));
     }
     let (mut nodes, mut unwell) = (vec![], vec![]);
-    for (host, node, _) in &names {
+    for (host, node, object) in &names {
         let found = results.hosts.get(host).and_then(|t| t.get("kubelet"));
         let found = found.ok_or_else(|| CliError::Failed(format!("{host}: its kubelet was not looked at")))?;
         let now = look(server, node).await?;
@@ -88,6 +90,7 @@ pub async fn look_at(
         nodes.push(Node {
             host: host.clone(),
             node: node.clone(),
+            address: internal_ip(object),
             path: field(found, "path").as_str().unwrap_or_default().to_owned(),
             flag: field(found, "flag").as_bool().unwrap_or(false),
             all: all.filter_map(Json::as_str).map(str::to_owned).collect(),
@@ -110,6 +113,11 @@ pub async fn look_at(
     Ok((nodes, results))
 }
 
+fn internal_ip(node: &Json) -> Option<String> {
+    let all = node["status"]["addresses"].as_array().into_iter().flatten();
+    all.filter(|a| a["type"] == "InternalIP").find_map(|a| a["address"].as_str()).map(str::to_owned)
+}
+
 /// How to run it for all hosts but these.
 fn without(args: &PostKubespray, hosts: &[&str]) -> String {
     let but: String = hosts.iter().map(|h| format!(":!{h}")).collect();
@@ -117,7 +125,12 @@ fn without(args: &PostKubespray, hosts: &[&str]) -> String {
 }
 
 /// Hosts with their nodes; a host that is no node is an error before anything is changed.
-async fn nodes_of(server: &Server, inventory: &Inventory, hosts: &[String]) -> Result<Vec<(String, String, Json)>, CliError> {
+async fn nodes_of<'a>(
+    server: &Server,
+    inventory: &Inventory,
+    hosts: &[String],
+    facts_of: &impl Fn(&str) -> &'a Json,
+) -> Result<Vec<(String, String, Json)>, CliError> {
     let list = match kind("Node") {
         Some(kind) => server.list(kind, None, "").await?,
         None => vec![],
@@ -125,7 +138,7 @@ async fn nodes_of(server: &Server, inventory: &Inventory, hosts: &[String]) -> R
     let mut all: Vec<(String, String, Json)> = vec![];
     let mut missing = vec![];
     for host in hosts {
-        let node = node_name(inventory, host, &Loc::outside("inventory"))?;
+        let node = node_name_with(inventory, host, facts_of(host), &Loc::outside("inventory"))?;
         match list.iter().find(|n| n["metadata"]["name"] == node.as_str()) {
             Some(object) => all.push((host.clone(), node, object.clone())),
             None => missing.push(if node == *host { node } else { format!("{host} (as {node})") }),
