@@ -187,6 +187,12 @@ fn the_hook_allows_sysctls_one_kubelet_after_another_and_puts_back_what_breaks()
     assert!(text.contains("Nothing to change: all 2 kubelets allow net.* already."), "{text}");
     assert_eq!([world.restarts("node01"), world.restarts("node02")], restarts);
 
+    // Where the inventory has it, it needs no advice.
+    let vars = world
+        .file("vars.ini", "[kube_node]\nnode[01:02]\n[kube_node:vars]\nkubelet_config_extra_args={'allowedUnsafeSysctls': ['net.*']}\n");
+    let text = said(&world.hook(&["-i", vars.to_str().unwrap()]));
+    assert!(text.contains("The inventory's own variables have it too") && !text.contains("To keep this"), "{text}");
+
     // A kubelet that runs with an older file is restarted, and its file left alone.
     world.lab.sh("node01", "sed -i 's/\"net\\.\\*\"//' /var/kubelet/configz");
     let (file, text) = (world.config("node01"), said(&world.hook(&["-l", "node01"])));
@@ -272,6 +278,25 @@ fn what_the_hook_says_of_the_rest(world: &World) {
 
     let spec = world.file("cluster.yml", SPEC);
     let with_spec = |more: &[&str]| said(&world.hook(&[&["--cluster", spec.to_str().unwrap()], more].concat()));
+    // --limit is about labels, too; and what another cluster put is found before any kubelet is changed.
+    with_spec(&["-l", "node02"]);
+    assert_eq!(world.node("node02")["metadata"]["labels"]["nvidia.com/ais-target"], "ais");
+    assert!(world.node("node01")["metadata"]["labels"].get("nvidia.com/ais-target").is_none());
+    let put = |value: Json| {
+        let labels = serde_json::json!({"metadata": {"labels": {"nvidia.com/ais-proxy": value}}});
+        world.plane.with(|server| async move { server.merge_at("/api/v1/nodes/node01", &labels).await.unwrap() });
+    };
+    put("other".into());
+    let right = world.config("node02");
+    world.lab.sh("node02", "sed -i '/allowedUnsafe/,+1d' /etc/kubernetes/kubelet-config.yaml");
+    let file = world.config("node02");
+    let text = with_spec(&[]);
+    assert!(text.contains("is other, would be ais: the node may belong to another cluster"), "{text}");
+    assert_eq!(world.config("node02"), file, "{text}");
+    put(Json::Null);
+    world.hook(&[]);
+    assert_eq!(world.config("node02"), right);
+
     let text = with_spec(&["--check"]);
     assert!(text.contains("node node01: label nvidia.com/ais-proxy=ais") && text.contains("labels would change"), "{text}");
     assert!(world.node("node01")["metadata"]["labels"].get("nvidia.com/ais-proxy").is_none());
@@ -285,6 +310,24 @@ fn what_the_hook_says_of_the_rest(world: &World) {
     let text = fetch();
     assert!(text.contains("no kubeconfig was found") && text.contains("no host of kube_control_plane gave its"), "{text}");
     let config = world.kubeconfig_for_hosts();
+
+    // What is beside the inventory wins over what is at home. Its server is one that only hosts reach, if it were one.
+    let place = config.split("https://").nth(1).and_then(|rest| rest.lines().next()).unwrap().to_owned();
+    let address = place.split(':').next().unwrap();
+    let folder = world.plane.folder().join("mine");
+    std::fs::create_dir_all(folder.join("artifacts")).unwrap();
+    std::fs::create_dir_all(folder.join(".kube")).unwrap();
+    std::fs::write(folder.join(".kube/config"), "not: one").unwrap();
+    std::fs::write(folder.join("artifacts/admin.conf"), config.replace(&place, &place.replace(address, "127.0.0.2"))).unwrap();
+    std::fs::write(folder.join("hosts.ini"), format!("[kube_control_plane]\nreached ansible_host={address}\n")).unwrap();
+    let mut fettle = world.with_inventory(support::fettle_command(["hook", "post-kubespray", "-l", "kube_node"]));
+    let text = said(&fettle.arg("-i").arg(folder.join("hosts.ini")).env_remove("KUBECONFIG").env("HOME", &folder).output().unwrap());
+    assert!(
+        text.contains("mine/artifacts/admin.conf") && text.contains(&format!("Its server does not answer here; https://{place} does")),
+        "{text}"
+    );
+    assert!(text.contains("Nothing to change: all 2 kubelets allow net.* already."), "{text}");
+
     let put = |text: &str| world.lab.sh("node01", &format!("umask 077; cat >/etc/kubernetes/admin.conf <<'END'\n{text}\nEND"));
     put(&config);
     let text = fetch();
