@@ -4,12 +4,13 @@
 mod support;
 
 use base64::Engine as _;
-use fettle::kube::kind;
+use fettle::kube::{Patch, kind};
 use serde_json::Value as Json;
 use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::thread;
+use std::time::{Duration, Instant};
 use support::Lab;
 use support::control_plane::ControlPlane;
 
@@ -34,7 +35,8 @@ alive() { kill -0 "$(cat pid 2>/dev/null || echo 999999999)" 2>/dev/null; }
 case " $* " in
 *" show "*)
     if alive; then state=active sub=running; else state=failed sub=failed; fi
-    printf 'Type=simple\nLoadState=loaded\nActiveState=%s\nSubState=%s\nUnitFileState=enabled\nNeedDaemonReload=no\n' $state $sub
+    printf 'Type=simple\nLoadState=loaded\nActiveState=%s\nSubState=%s\nUnitFileState=enabled\nNeedDaemonReload=no\nMainPID=%s\n' \
+        $state $sub "$(cat pid)"
     ;;
 *" restart "* | *" start "*)
     if alive; then kill "$(cat pid)"; fi
@@ -44,11 +46,15 @@ case " $* " in
         list='"net.*"'
         [ ! -e breaks ] || { rm -f pid; exit 0; }
     fi
-    printf 'HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nok' >healthz
+    health=ok
+    if [ -n "$list" ] && [ -e sick ]; then health=sick; fi
+    printf 'HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n%s' $health >healthz
     printf 'HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n{"kubeletconfig":{"allowedUnsafeSysctls":[%s]}}' "$list" >configz
     sleep 0.2
     setsid openssl s_server -accept 10250 -cert cert -key key -HTTP -quiet </dev/null >server.log 2>&1 &
     echo $! >pid
+    # It ends a moment later, and systemd starts it again; and so on.
+    if [ -n "$list" ] && [ -e flaps ]; then (sleep 1.5; systemctl restart kubelet) >/dev/null 2>&1 </dev/null & fi
     ;;
 esac
 END
@@ -157,7 +163,7 @@ fn the_hook_allows_sysctls_one_kubelet_after_another_and_puts_back_what_breaks()
     world.lab.sh("node02", "touch /var/kubelet/breaks");
     let output = world.hook(&["--timeout", "4s"]);
     let text = said(&output);
-    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert_eq!(output.status.code(), Some(2), "{text}");
     assert!(text.contains("node01: kubelet restarted, node01 Ready, net.* allowed"), "{text}");
     assert!(text.contains("the files of node02 are as they were, and the kubelets run again"), "{text}");
     assert!(text.contains("done: node01; stopped at: node02; not begun: none"), "{text}");
@@ -167,7 +173,9 @@ fn the_hook_allows_sysctls_one_kubelet_after_another_and_puts_back_what_breaks()
     let kept: Vec<&str> = after.lines().filter(|l| before.lines().any(|b| b == *l)).collect();
     assert_eq!(kept, before.lines().collect::<Vec<_>>(), "lines of the original changed:\n{after}");
 
-    world.lab.sh("node02", "rm /var/kubelet/breaks");
+    assert!(text.contains("go on with: fettle hook post-kubespray -i ") && text.ends_with(" --timeout 4s\n"), "{text}");
+    what_the_hook_does_not_take_for_a_kubelet_that_is_back(&world, &before);
+
     let output = world.hook(&[]);
     let text = said(&output);
     assert!(output.status.success() && text.contains("1 of 2 kubelets were changed and restarted; all nodes are Ready."), "{text}");
@@ -178,6 +186,12 @@ fn the_hook_allows_sysctls_one_kubelet_after_another_and_puts_back_what_breaks()
     let text = said(&world.hook(&[]));
     assert!(text.contains("Nothing to change: all 2 kubelets allow net.* already."), "{text}");
     assert_eq!([world.restarts("node01"), world.restarts("node02")], restarts);
+
+    // Where the inventory has it, it needs no advice.
+    let vars = world
+        .file("vars.ini", "[kube_node]\nnode[01:02]\n[kube_node:vars]\nkubelet_config_extra_args={'allowedUnsafeSysctls': ['net.*']}\n");
+    let text = said(&world.hook(&["-i", vars.to_str().unwrap()]));
+    assert!(text.contains("The inventory's own variables have it too") && !text.contains("To keep this"), "{text}");
 
     // A kubelet that runs with an older file is restarted, and its file left alone.
     world.lab.sh("node01", "sed -i 's/\"net\\.\\*\"//' /var/kubelet/configz");
@@ -201,6 +215,55 @@ fn the_hook_allows_sysctls_one_kubelet_after_another_and_puts_back_what_breaks()
     what_the_hook_says_of_the_rest(&world);
 }
 
+/// Another cluster's node, a kubelet that ends again and again, one that does not report; and Ctrl-C while one is waited for.
+fn what_the_hook_does_not_take_for_a_kubelet_that_is_back(world: &World, before: &str) {
+    let restarts = world.restarts("node02");
+    let names = world.file("names.ini", "[kube_node]\nnode01 node_name=node02\nnode02 node_name=node01\n");
+    let output = world.hook(&["-i", names.to_str().unwrap()]);
+    let text = said(&output);
+    assert!(text.contains("node02 is not the node node01: the node has the address"), "{text}");
+    assert_eq!((output.status.code(), world.config("node02").as_str(), world.restarts("node02")), (Some(1), before, restarts));
+
+    // Ctrl-C: what was begun is put back first.
+    world.lab.sh("node02", "rm /var/kubelet/breaks; touch /var/kubelet/sick");
+    let mut fettle = world.with_inventory(support::fettle_command(["hook", "post-kubespray"]));
+    let child = fettle.args(["--timeout", "60s"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let begun = Instant::now();
+    while world.config("node02") == before && begun.elapsed() < Duration::from_secs(30) {
+        thread::sleep(Duration::from_millis(100));
+    }
+    thread::sleep(Duration::from_secs(2));
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let text = said(&output);
+    assert!(text.contains("the files of node02 are as they were, and the kubelets run again"), "{text}");
+    assert!(text.contains("done: none; stopped at: node02; not begun: none"), "{text}");
+    assert_eq!((output.status.code(), world.config("node02").as_str()), (Some(99), before), "{text}");
+
+    world.lab.sh("node02", "rm /var/kubelet/sick; touch /var/kubelet/flaps");
+    let output = world.hook(&["--timeout", "6s"]);
+    let text = said(&output);
+    assert!(text.contains("node02: not back after 6 s: ") && text.contains("the files of node02 are as they were"), "{text}");
+    assert_eq!((output.status.code(), world.config("node02").as_str()), (Some(2), before), "{text}");
+    world.lab.sh("node02", "rm /var/kubelet/flaps");
+
+    // A Node that stays Ready as it was, and whose kubelet tells nothing.
+    let address = world.lab.state.host("node02").unwrap().address.to_string();
+    world.plane.with(|server| async move {
+        let named = serde_json::json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "silent"}});
+        server.patch(kind("Node").unwrap(), None, "silent", Patch::Apply { force: true }, &named, false).await.unwrap();
+        let status = serde_json::json!({"status": {
+            "addresses": [{"type": "InternalIP", "address": address}],
+            "conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": "2026-01-01T00:00:00Z"}],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}}}});
+        server.merge_at("/api/v1/nodes/silent/status", &status).await.unwrap();
+    });
+    let names = world.file("silent.ini", "[kube_node]\nnode02 node_name=silent\n");
+    let text = said(&world.hook(&["-i", names.to_str().unwrap(), "-l", "node02", "--timeout", "4s"]));
+    assert!(text.contains("node02: not back after 4 s: its kubelet has not reported to the API server since its restart"), "{text}");
+    assert_eq!(world.config("node02"), before, "{text}");
+}
+
 /// Kernel parameters, labels, and a kubeconfig that only a control plane host has.
 fn what_the_hook_says_of_the_rest(world: &World) {
     world.lab.sh("node01", "sysctl -qw net.core.somaxconn=65535; echo net.core.somaxconn=65535 >/etc/sysctl.d/50-own.conf");
@@ -215,6 +278,25 @@ fn what_the_hook_says_of_the_rest(world: &World) {
 
     let spec = world.file("cluster.yml", SPEC);
     let with_spec = |more: &[&str]| said(&world.hook(&[&["--cluster", spec.to_str().unwrap()], more].concat()));
+    // --limit is about labels, too; and what another cluster put is found before any kubelet is changed.
+    with_spec(&["-l", "node02"]);
+    assert_eq!(world.node("node02")["metadata"]["labels"]["nvidia.com/ais-target"], "ais");
+    assert!(world.node("node01")["metadata"]["labels"].get("nvidia.com/ais-target").is_none());
+    let put = |value: Json| {
+        let labels = serde_json::json!({"metadata": {"labels": {"nvidia.com/ais-proxy": value}}});
+        world.plane.with(|server| async move { server.merge_at("/api/v1/nodes/node01", &labels).await.unwrap() });
+    };
+    put("other".into());
+    let right = world.config("node02");
+    world.lab.sh("node02", "sed -i '/allowedUnsafe/,+1d' /etc/kubernetes/kubelet-config.yaml");
+    let file = world.config("node02");
+    let text = with_spec(&[]);
+    assert!(text.contains("is other, would be ais: the node may belong to another cluster"), "{text}");
+    assert_eq!(world.config("node02"), file, "{text}");
+    put(Json::Null);
+    world.hook(&[]);
+    assert_eq!(world.config("node02"), right);
+
     let text = with_spec(&["--check"]);
     assert!(text.contains("node node01: label nvidia.com/ais-proxy=ais") && text.contains("labels would change"), "{text}");
     assert!(world.node("node01")["metadata"]["labels"].get("nvidia.com/ais-proxy").is_none());
@@ -228,6 +310,24 @@ fn what_the_hook_says_of_the_rest(world: &World) {
     let text = fetch();
     assert!(text.contains("no kubeconfig was found") && text.contains("no host of kube_control_plane gave its"), "{text}");
     let config = world.kubeconfig_for_hosts();
+
+    // What is beside the inventory wins over what is at home. Its server is one that only hosts reach, if it were one.
+    let place = config.split("https://").nth(1).and_then(|rest| rest.lines().next()).unwrap().to_owned();
+    let address = place.split(':').next().unwrap();
+    let folder = world.plane.folder().join("mine");
+    std::fs::create_dir_all(folder.join("artifacts")).unwrap();
+    std::fs::create_dir_all(folder.join(".kube")).unwrap();
+    std::fs::write(folder.join(".kube/config"), "not: one").unwrap();
+    std::fs::write(folder.join("artifacts/admin.conf"), config.replace(&place, &place.replace(address, "127.0.0.2"))).unwrap();
+    std::fs::write(folder.join("hosts.ini"), format!("[kube_control_plane]\nreached ansible_host={address}\n")).unwrap();
+    let mut fettle = world.with_inventory(support::fettle_command(["hook", "post-kubespray", "-l", "kube_node"]));
+    let text = said(&fettle.arg("-i").arg(folder.join("hosts.ini")).env_remove("KUBECONFIG").env("HOME", &folder).output().unwrap());
+    assert!(
+        text.contains("mine/artifacts/admin.conf") && text.contains(&format!("Its server does not answer here; https://{place} does")),
+        "{text}"
+    );
+    assert!(text.contains("Nothing to change: all 2 kubelets allow net.* already."), "{text}");
+
     let put = |text: &str| world.lab.sh("node01", &format!("umask 077; cat >/etc/kubernetes/admin.conf <<'END'\n{text}\nEND"));
     put(&config);
     let text = fetch();

@@ -154,7 +154,10 @@ fn a_second_up_leaves_it_alone_and_down_leaves_nothing() {
     let again = fettle(["lab", "up", "--name", lab.name(), "--hosts", "2"]);
     assert!(succeeded("up", &again).contains("is up already: 2 hosts, 2 disks of 320M each"), "{again:?}");
     let other = fettle(["lab", "up", "--name", lab.name(), "--hosts", "5"]);
-    assert!(!other.status.success() && String::from_utf8_lossy(&other.stderr).contains("is up already, and otherwise: 2 hosts"), "{other:?}");
+    assert!(
+        !other.status.success() && String::from_utf8_lossy(&other.stderr).contains("is up already, and otherwise: 2 hosts"),
+        "{other:?}"
+    );
     assert_eq!(lab.sh("node01", "cat /root/file"), "kept");
     let list = succeeded("list", &fettle(["lab", "list"]));
     assert!(list.lines().any(|line| line.contains("node02") && line.contains("up") && line.ends_with("sda sdb")), "{list}");

@@ -2,11 +2,11 @@
 
 use super::CliError;
 use crate::controller::Via;
-use crate::diag::Diagnostic;
+use crate::diag::{Diagnostic, Loc};
 use crate::inventory::Inventory;
 use crate::play::Vars;
 use crate::template::{Engine, Scope};
-use crate::transport::{Defaults, Target};
+use crate::transport::{Defaults, StrictHostKey, Target};
 use clap::Args;
 use serde_json::{Map, Value as Json};
 use std::io::{IsTerminal, Write};
@@ -102,14 +102,16 @@ impl ConnectArgs {
 /// Connection variables of `host`, rendered, and the target they make; `via`: what the play says.
 pub fn target(inventory: &Inventory, extra: &Vars, host: &str, via: &Via, defaults: &Defaults) -> Result<Target, Diagnostic> {
     let vars = inventory.vars(host);
+    let about = |name: &&String| name.starts_with("ansible_");
+    let names = vars.0.iter().chain(&extra.0).map(|(name, _)| name).filter(about).cloned().collect();
     let mut scope = Scope::new();
     scope.push(crate::controller::templates(&vars));
     scope.push(crate::controller::templates(extra));
-    scope.push(crate::controller::plain(&Map::from_iter([("inventory_hostname".to_owned(), Json::from(host))])));
+    scope.push(crate::controller::before_connecting(inventory, extra, host, names));
     let engine = Engine::new();
     let mut values = Map::new();
     for (name, node) in vars.0.iter().chain(&extra.0) {
-        if name.starts_with("ansible_") {
+        if about(&name) {
             let value = engine
                 .variable(name, &scope)
                 .map_err(|e| Diagnostic::error(&node.loc, format!("`{name}` of host {host} can't be rendered before connecting: {e}")))?;
@@ -119,7 +121,33 @@ pub fn target(inventory: &Inventory, extra: &Vars, host: &str, via: &Via, defaul
     for (variable, value) in via {
         values.entry(*variable).or_insert_with(|| Json::from(value.as_str()));
     }
+    // As Kubespray's defaults have it.
+    if let Some(bastion) = inventory.bastion().filter(|b| *b != host && !values.contains_key("ansible_ssh_common_args")) {
+        let way = through(&target(inventory, extra, bastion, &vec![], defaults)?)?;
+        values.insert("ansible_ssh_common_args".into(), way.into());
+    }
     Target::from_vars(host, &values, defaults)
+}
+
+/// The option by which a host is reached through another. Kubespray checks no host key of its bastion; a changed one is refused here.
+fn through(bastion: &Target) -> Result<String, Diagnostic> {
+    let check = match bastion.strict {
+        StrictHostKey::No => "no -o UserKnownHostsFile=/dev/null",
+        StrictHostKey::Yes => "yes",
+        StrictHostKey::Ask | StrictHostKey::AcceptNew => "accept-new",
+    };
+    let mut command = format!("ssh -o BatchMode=yes -o StrictHostKeyChecking={check} -p {} -l {}", bastion.port, bastion.user);
+    for key in &bastion.identity_files {
+        command.push_str(&format!(" -i {}", key.display()));
+    }
+    command.push_str(&format!(" -W [%h]:%p -- {}", bastion.address));
+    // It goes to a shell.
+    if command.contains(|c: char| !c.is_ascii_alphanumeric() && !" -_=./:@+,%[]".contains(c)) {
+        let loc = Loc::outside(&format!("the host {}", bastion.host));
+        return Err(Diagnostic::error(&loc, format!("`{command}`: no shell should see this"))
+            .help("say how hosts are reached with ansible_ssh_common_args"));
+    }
+    Ok(format!("-o ProxyCommand=\"{command}\""))
 }
 
 /// Reads a password from the terminal.
@@ -138,4 +166,36 @@ pub fn confirm(question: &str, wanted: &str, option: &str, kept: &str) -> Result
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).map_err(|e| CliError::Failed(format!("no answer could be read: {e}")))?;
     if answer.trim() == wanted { Ok(()) } else { Err(CliError::Failed(kept.to_owned())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proxy(text: &str, host: &str) -> Option<String> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("hosts.ini");
+        std::fs::write(&file, text).unwrap();
+        let inventory = Inventory::load(&[file.display().to_string()], None).unwrap();
+        let defaults = Defaults { ssh_config: None, ..Defaults::default() };
+        target(&inventory, &Vars::default(), host, &vec![], &defaults).unwrap_or_else(|e| panic!("{e}")).proxy
+    }
+
+    #[test]
+    fn kubesprays_bastion_is_the_way_to_all_others() {
+        let text = "[all]\nn1 ansible_host=10.0.0.1\nn2 ansible_host=10.0.0.2 ansible_ssh_common_args='-o ServerAliveInterval=9'\n\
+            [kube_node]\nn1\nn2\n[bastion]\nbastion ansible_host=192.0.2.7 ansible_port=2222\n[all:vars]\nansible_user=ops\nansible_ssh_private_key_file=/k\n";
+        let way = "ssh -o BatchMode=yes -o StrictHostKeyChecking=accept-new -p 2222 -l ops -i /k -W [10.0.0.1]:22 -- 192.0.2.7";
+        assert_eq!(proxy(text, "n1").as_deref(), Some(way));
+        assert_eq!((proxy(text, "n2"), proxy(text, "bastion")), (None, None));
+        // Other inventories' hosts may have any name.
+        assert_eq!(proxy(&text.replace("kube_node", "web"), "n1"), None);
+    }
+
+    #[test]
+    fn connection_variables_see_other_hosts() {
+        let text = "[web]\nn1 ansible_host=10.0.0.1\n[gate]\ng ansible_host=192.0.2.7\n[web:vars]\n\
+            ansible_ssh_common_args=\"{% if 'gate' in groups and 'web' in group_names %}-J ops@{{ hostvars[groups['gate'][0]].ansible_host }}{% endif %}\"\n";
+        assert_eq!(proxy(text, "n1").as_deref(), Some("ssh -o BatchMode=yes -l ops -W '10.0.0.1:22' -- 192.0.2.7"));
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::ask::{WhoArgs, answers};
 use super::{CliError, Exit};
-use crate::cluster::propose::{DiskUse, HostFacts, Proposal, RELEASE, Wishes, propose};
+use crate::cluster::propose::{DiskUse, HostFacts, Proposal, RELEASE, Wishes, propose, unnumbered};
 use crate::cluster::{self, node_name};
 use crate::controller::Question;
 use crate::diag::Loc;
@@ -67,6 +67,10 @@ pub fn run(args: &InitArgs) -> Result<Exit, CliError> {
         prefix: args.prefix.trim_end_matches('/').to_owned(),
     };
     wishes.check()?;
+    let folder = args.output.parent().filter(|f| !to_screen && !f.as_os_str().is_empty());
+    if let Some(folder) = folder.filter(|f| !f.is_dir()) {
+        return Err(CliError::Failed(format!("{} is no folder that {} could be written to", folder.display(), args.output.display())));
+    }
     let found = find(args)?;
     let paint = Paint { on: colour_wanted() && !to_screen };
     // The file is the only thing on standard output when it is asked for there.
@@ -111,6 +115,8 @@ fn find(args: &InitArgs) -> Result<Found, CliError> {
     let mut found = Found { hosts: vec![], unreachable: vec![] };
     for answer in &answers {
         match &answer.answer {
+            // The way to the others, and none of them.
+            Ok(ToController::Facts(_)) if inventory.bastion() == Some(&answer.host) => {}
             Ok(ToController::Facts(facts)) => {
                 let node = node_name(&inventory, &answer.host, &Loc::outside("the inventory"))?;
                 let worker = workers.is_none_or(|w| w.contains(&answer.host));
@@ -199,7 +205,7 @@ fn left_alone(hosts: &[HostFacts], prefix: &str) -> Vec<String> {
             if why == "is no disk for objects" {
                 continue;
             }
-            let text = format!("{} {why}", disk.name);
+            let text = format!("{} {}", disk.name, unnumbered(&why));
             match reasons.iter_mut().find(|(t, _)| *t == text) {
                 Some((_, names)) => names.push(host.host.clone()),
                 None => reasons.push((text, vec![host.host.clone()])),

@@ -3,7 +3,7 @@
 use super::cluster::{ClusterArgs, Ready, ready, run};
 use super::{CliError, Exit};
 use crate::cluster::Resolved;
-use crate::kube::{KubeError, Server, kind, plan_labels, set_labels};
+use crate::kube::{KubeError, LabelPlan, Server, kind, plan_labels, set_labels};
 use clap::Args;
 use serde_json::{Value as Json, json};
 
@@ -50,11 +50,27 @@ pub fn label(args: &LabelArgs) -> Result<Exit, CliError> {
     run(work, "stopped; labels set so far stay. Run the same again to set the rest")
 }
 
+/// What putting a spec's labels on its nodes comes to.
+pub struct Planned {
+    plan: LabelPlan,
+    wanted: usize,
+    /// Nodes with this cluster's labels that the spec does not name.
+    extra: Vec<(String, String)>,
+}
+
 /// Puts a spec's labels on its nodes, and tells what became of them; how many changed, or would.
 pub async fn put(server: &Server, resolved: &Resolved, how: How) -> Result<usize, CliError> {
-    let mut wanted: Vec<_> = resolved.labels().into_iter().map(|(n, k, v)| (n, k, Some(v))).collect();
+    plan(server, resolved, how, None).await?.act(server, how).await
+}
+
+/// Compares a spec's labels with the nodes as they are; changes nothing. Labels that have another value are an error.
+/// `only`: the nodes it is about; all without it.
+pub async fn plan(server: &Server, resolved: &Resolved, how: How, only: Option<&[String]>) -> Result<Planned, CliError> {
+    let about = |node: &String| only.is_none_or(|names| names.contains(node));
+    let mut wanted: Vec<_> = resolved.labels().into_iter().filter(|(n, ..)| about(n)).map(|(n, k, v)| (n, k, Some(v))).collect();
     let nodes = nodes(server).await?;
-    let extra = strangers(&nodes, resolved);
+    let mut extra = strangers(&nodes, resolved);
+    extra.retain(|(node, _)| about(node));
     if how.prune {
         wanted.extend(extra.iter().map(|(n, k)| (n.clone(), k.clone(), None)));
     }
@@ -76,37 +92,46 @@ pub async fn put(server: &Server, resolved: &Resolved, how: How) -> Result<usize
             .collect();
         return Err(CliError::Failed(format!("{}\nno label was changed; to insist: fettle label --force-conflicts", lines.join("\n"))));
     }
-    let mut names: Vec<&str> = plan.changes.iter().map(|c| c.node.as_str()).collect();
-    names.sort_unstable();
-    names.dedup();
-    for node in names {
-        let changes: Vec<_> = plan.changes.iter().filter(|c| c.node == node).cloned().collect();
-        set_labels(server, node, &changes, how.force, how.check).await?;
-        for c in &changes {
-            if how.json {
-                println!("{}", json!({"node": c.node, "key": c.key, "before": c.before, "after": c.after, "check": how.check}));
-                continue;
-            }
-            let before = c.before.as_ref().map(|b| format!(" (was {b})")).unwrap_or_default();
-            match &c.after {
-                Some(after) => println!("node {node}: label {}={after}{before}", c.key),
-                None => println!("node {node}: label {} removed{before}", c.key),
+    Ok(Planned { plan, wanted: wanted.len(), extra })
+}
+
+impl Planned {
+    /// Does it, and tells what became of it; how many labels changed, or would.
+    pub async fn act(&self, server: &Server, how: How) -> Result<usize, CliError> {
+        let changes = &self.plan.changes;
+        let mut names: Vec<&str> = changes.iter().map(|c| c.node.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        for node in names {
+            let changes: Vec<_> = changes.iter().filter(|c| c.node == node).cloned().collect();
+            set_labels(server, node, &changes, how.force, how.check).await?;
+            for c in &changes {
+                if how.json {
+                    println!("{}", json!({"node": c.node, "key": c.key, "before": c.before, "after": c.after, "check": how.check}));
+                    continue;
+                }
+                let before = c.before.as_ref().map(|b| format!(" (was {b})")).unwrap_or_default();
+                match &c.after {
+                    Some(after) => println!("node {node}: label {}={after}{before}", c.key),
+                    None => println!("node {node}: label {} removed{before}", c.key),
+                }
             }
         }
-    }
-    if !how.json {
-        match (plan.changes.len(), how.check) {
-            (0, _) => println!("Nothing to change: {} labels are as they should be.", wanted.len()),
+        if how.json {
+            return Ok(changes.len());
+        }
+        match (changes.len(), how.check) {
+            (0, _) => println!("Nothing to change: {} labels are as they should be.", self.wanted),
             (n, true) => println!("{n} labels would change. This was a dry run."),
             (n, false) => println!("{n} labels changed."),
         }
         if !how.prune {
-            for (node, key) in &extra {
+            for (node, key) in &self.extra {
                 println!("node {node} has this cluster's label {key}, and the spec does not name it: `fettle label --prune` takes it off");
             }
         }
+        Ok(changes.len())
     }
-    Ok(plan.changes.len())
 }
 
 async fn nodes(server: &Server) -> Result<Vec<Json>, KubeError> {

@@ -8,7 +8,7 @@ use crate::play::Vars;
 use crate::playbook::{self, LoadOptions};
 use crate::protocol::{Status, TaskReport};
 use clap::Args;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// How to reach hosts, for commands whose main matter is the Kubernetes cluster.
@@ -51,6 +51,8 @@ pub struct Results {
     pub hosts: BTreeMap<String, BTreeMap<String, TaskReport>>,
     /// Hosts that could not be asked, and why.
     pub failed: BTreeMap<String, String>,
+    /// Those of them that could not be reached.
+    pub unreachable: BTreeSet<String>,
 }
 
 impl Reporter for Results {
@@ -65,6 +67,7 @@ impl Reporter for Results {
                 }
             }
             Event::Unreachable { host, reason } => {
+                self.unreachable.insert(host.clone());
                 self.failed.insert(host, reason);
             }
             _ => {}

@@ -19,6 +19,9 @@ const WITH_ATTRIBUTES: &[&str] = &["xfs", "ext4", "ext3", "btrfs", "zfs", "f2fs"
 /// deployment guide: 8980 on 9000).
 const OVERLAY: i64 = 20;
 
+/// Names of interfaces that carry pods' packets in other packets (Calico, Flannel, and the kernel's own).
+const TUNNELS: [&str; 5] = ["vxlan", "tunl", "flannel.", "geneve", "wireguard."];
+
 /// One thing found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Finding {
@@ -36,6 +39,8 @@ struct Wanted {
     mountpaths: Vec<(String, String)>,
     data: Vec<String>,
     ports: BTreeSet<u16>,
+    /// Its address among the nodes, where the inventory says it: Kubespray's `ip`.
+    address: Option<String>,
 }
 
 /// Looks at the hosts and shows what was found; whether nothing stands in the way.
@@ -85,6 +90,7 @@ fn wanted(resolved: &Resolved, inventory: &Inventory) -> Result<BTreeMap<String,
             let Some(host) = node.host.as_ref().or_else(|| by_node.get(&node.name)) else { continue };
             let entry = all.entry(host.clone()).or_default();
             entry.node.clone_from(&node.name);
+            entry.address = inventory.vars(host).get("ip").and_then(|ip| ip.as_str()).map(str::to_owned);
             entry.ports.extend(resolved.host_ports(role));
         }
     }
@@ -171,17 +177,35 @@ fn look(host: &str, wanted: &Wanted, tasks: &BTreeMap<String, TaskReport>, findi
             Status::Ok | Status::Skipped => {}
         }
     }
-    for text in narrow_pods(facts) {
-        find("mtu", true, text);
+    for (bad, text) in narrow_pods(facts, wanted.address.as_deref()) {
+        find("mtu", bad, text);
     }
 }
 
-/// Pods' interfaces whose MTU leaves too little room below the link's.
-pub fn narrow_pods(facts: &Json) -> Vec<String> {
-    let Some((card, of)) = link_mtu(facts) else { return vec![] };
-    // The same MTU means a network without a header of its own.
-    let narrow = pod_mtus(facts).into_iter().filter(|(_, mtu)| *mtu > of - OVERLAY && *mtu != of);
-    narrow.map(|(name, mtu)| format!("pods have MTU {mtu} ({name}), {card} has {of}: pods need at least {OVERLAY} less")).collect()
+/// Pods' interfaces whose MTU leaves too little room below that of the link to the other nodes, which has `address` where it is
+/// known; and whether that stands in the way.
+pub fn narrow_pods(facts: &Json, address: Option<&str>) -> Vec<(bool, String)> {
+    let pods = pod_mtus(facts);
+    let Some((card, of)) = address.and_then(|a| link_with(facts, a)).or_else(|| link_mtu(facts)) else {
+        let text = "pods' MTU was not looked at: there is no default route, and no interface has the node's address";
+        return if pods.is_empty() { vec![] } else { vec![(false, text.into())] };
+    };
+    // The same MTU means a network without a header of its own, unless there is a tunnel as wide as the link. Cilium's always is: there
+    // it is pods' routes that are narrower, which no interface tells.
+    let tunnel = |name: &str| TUNNELS.iter().any(|p| name.starts_with(p));
+    let tunnelled = pods.iter().any(|(name, mtu)| *mtu == of && tunnel(name));
+    let narrow = pods.iter().filter(|(_, mtu)| *mtu > of - OVERLAY && (*mtu != of || tunnelled));
+    narrow.map(|(name, mtu)| (true, format!("pods have MTU {mtu} ({name}), {card} has {of}: pods need at least {OVERLAY} less"))).collect()
+}
+
+/// The interface that has this address, and its MTU.
+fn link_with(facts: &Json, address: &str) -> Option<(String, i64)> {
+    let has = |card: &Json| {
+        let listed = ["ipv4_secondaries", "ipv6"].iter().flat_map(|key| card[*key].as_array().into_iter().flatten());
+        listed.chain([&card["ipv4"]]).any(|a| a["address"] == address)
+    };
+    let card = facts.as_object()?.values().find(|v| v["device"].is_string() && has(v))?;
+    Some((card["device"].as_str()?.to_owned(), card["mtu"].as_i64()?))
 }
 
 /// The default route's interface and its MTU.
@@ -193,7 +217,7 @@ fn link_mtu(facts: &Json) -> Option<(String, i64)> {
 
 /// Interfaces that network plugins make for pods (Calico, Cilium, Flannel, bridges), with their MTU.
 fn pod_mtus(facts: &Json) -> Vec<(String, i64)> {
-    const PREFIXES: &[&str] = &["cali", "vxlan.calico", "tunl", "cilium_", "lxc", "flannel", "cni"];
+    const PREFIXES: &[&str] = &["cali", "vxlan", "geneve", "wireguard.", "tunl", "cilium_", "lxc", "flannel", "cni"];
     let Some(all) = facts.as_object() else { return vec![] };
     let mut found: Vec<(String, i64)> = all
         .values()
@@ -201,7 +225,8 @@ fn pod_mtus(facts: &Json) -> Vec<(String, i64)> {
         .filter(|(name, _)| PREFIXES.iter().any(|p| name.starts_with(p)))
         .map(|(name, mtu)| (name.to_owned(), mtu))
         .collect();
-    found.sort_by_key(|(name, mtu)| (*mtu, name.clone()));
+    // One of each MTU: a tunnel's name tells most.
+    found.sort_by_key(|(name, mtu)| (*mtu, !TUNNELS.iter().any(|p| name.starts_with(p)), name.clone()));
     found.dedup_by_key(|(_, mtu)| *mtu);
     found
 }
@@ -306,5 +331,24 @@ mod tests {
         look("h", &Wanted::default(), &BTreeMap::from([("facts".to_owned(), report)]), &mut findings);
         assert_eq!(findings.len(), 1);
         assert!(findings[0].bad && findings[0].text.contains("8990"), "{findings:?}");
+    }
+
+    #[test]
+    fn a_tunnel_as_wide_as_its_link_is_no_network_without_header() {
+        let card = |name: &str, mtu: i64, address: &str| json!({"device": name, "mtu": mtu, "ipv4": {"address": address}});
+        let mut facts = json!({"default_ipv4": {"interface": "eth0", "mtu": 9000}, "eth0": card("eth0", 9000, "192.0.2.1"),
+            "eth1": card("eth1", 1500, "10.0.0.1"), "cali1": card("cali1", 1500, "")});
+        assert_eq!(narrow_pods(&facts, Some("10.0.0.1")), []);
+        facts["vxlan_calico"] = card("vxlan.calico", 1500, "");
+        let told = narrow_pods(&facts, Some("10.0.0.1"));
+        assert_eq!(told, [(true, "pods have MTU 1500 (vxlan.calico), eth1 has 1500: pods need at least 20 less".to_owned())]);
+        // The default route's link is another one, and counts where nothing is known of the nodes'.
+        assert_eq!(narrow_pods(&facts, None), []);
+        facts["default_ipv4"] = json!({});
+        assert!(matches!(narrow_pods(&facts, Some("10.9.9.9")).as_slice(), [(false, text)] if text.contains("was not looked at")));
+        // Calico without a header, Cilium with one in its routes.
+        let plain = json!({"eth1": card("eth1", 1500, "10.0.0.1"), "cali1": card("cali1", 1500, ""), "tunl0": card("tunl0", 1480, ""),
+            "cilium_vxlan": card("cilium_vxlan", 1500, "")});
+        assert_eq!(narrow_pods(&plain, Some("10.0.0.1")), []);
     }
 }

@@ -21,7 +21,7 @@ pub use objects::{RESTART, TargetSet};
 pub use open::{Opened, open};
 pub use read::{load, read, schema, with_defaults};
 pub use reference::reference;
-pub use resolve::{LabelledNodes, NodeInfo, Nodes, Resolved, Role, node_name};
+pub use resolve::{LabelledNodes, NodeInfo, Nodes, Resolved, Role, node_name, node_name_with};
 pub use spec::*;
 pub use text::{document, to_yaml};
 pub use value::At;

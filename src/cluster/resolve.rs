@@ -275,28 +275,53 @@ fn named(choice: &Choice<'_>, inventory: Option<&Inventory>, labelled: Option<&L
     found
 }
 
-/// A host's name as a node: `kube_override_hostname` (Kubespray's), `node_name`, or the inventory's name.
+/// A host's name as a node: `kube_override_hostname` (Kubespray's), `node_name`, or the inventory's name; in small letters, as
+/// kubelets make it.
 pub fn node_name(inventory: &Inventory, host: &str, loc: &Loc) -> Result<String, Diagnostic> {
+    node_name_with(inventory, host, &serde_json::Value::Null, loc)
+}
+
+/// The same where the host's facts are known, for names that are made of them; and a host whose override is empty is called
+/// what it calls itself.
+pub fn node_name_with(inventory: &Inventory, host: &str, facts: &serde_json::Value, loc: &Loc) -> Result<String, Diagnostic> {
     let vars = inventory.vars(host);
-    let Some((variable, node)) = ["kube_override_hostname", "node_name"].iter().find_map(|v| Some((*v, vars.get(v)?))) else {
-        return check_name(host, host, loc);
-    };
     let mut layer: HashMap<String, Var> = vars.0.iter().map(|(name, node)| (name.clone(), Var::Template(Arc::new(node.clone())))).collect();
-    layer.insert("inventory_hostname".into(), Var::Plain(Arc::new(host.into())));
+    for (name, value) in facts.as_object().into_iter().flatten() {
+        layer.insert(format!("ansible_{}", name.trim_start_matches("ansible_")), Var::Plain(Arc::new(value.clone())));
+    }
+    for (name, value) in [
+        ("inventory_hostname", host.into()),
+        ("inventory_hostname_short", host.split('.').next().unwrap_or(host).into()),
+        ("group_names", inventory.group_names(host).into()),
+    ] {
+        layer.insert(name.into(), Var::Plain(Arc::new(value)));
+    }
     let mut scope = Scope::new();
     scope.push(Arc::new(layer));
-    let value = Engine::new()
-        .variable(variable, &scope)
-        .map_err(|e| Diagnostic::error(&node.loc, format!("`{variable}` of host {host} can't be rendered: {e}")))?;
-    match value.as_str() {
-        Some("") | None => Err(Diagnostic::error(&node.loc, format!("`{variable}` of host {host} is not a node name"))),
-        Some(name) => check_name(name, host, &node.loc),
+    for variable in ["kube_override_hostname", "node_name"] {
+        let Some(node) = vars.get(variable) else { continue };
+        let value = Engine::new()
+            .variable(variable, &scope)
+            .map_err(|e| Diagnostic::error(&node.loc, format!("`{variable}` of host {host} can't be rendered: {e}")))?;
+        match value.as_str().map(str::trim) {
+            // As Kubespray's defaults have it for clouds: the kubelet takes the host's own name.
+            Some("") => {
+                let own = facts.get("nodename").or_else(|| facts.get("ansible_nodename")).and_then(serde_json::Value::as_str);
+                if let Some(own) = own.filter(|_| variable == "kube_override_hostname" && vars.get("node_name").is_none()) {
+                    return check_name(own, host, loc);
+                }
+            }
+            Some(name) => return check_name(name, host, &node.loc),
+            None => return Err(Diagnostic::error(&node.loc, format!("`{variable}` of host {host} is not a node name"))),
+        }
     }
+    check_name(host, host, loc)
 }
 
 fn check_name(name: &str, host: &str, loc: &Loc) -> Result<String, Diagnostic> {
-    match super::forms::node_wrong(name) {
-        None => Ok(name.to_owned()),
+    let name = name.to_lowercase();
+    match super::forms::node_wrong(&name) {
+        None => Ok(name),
         Some(why) => Err(Diagnostic::error(loc, format!("the host {host} can't be the node `{name}`: {why}"))
             .help("give the host the variable `node_name`: its name in `kubectl get nodes`")),
     }
@@ -376,5 +401,29 @@ impl Resolved {
     /// The name of the client service in front of all proxies.
     pub fn client_service(&self) -> String {
         format!("{}-ais-proxy", self.cluster.release())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn nodes_are_called_as_kubelets_call_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("hosts.ini");
+        let text = "[web]\nA.example.com node_name=\"{{ inventory_hostname_short }}\"\nb kube_override_hostname=\nc kube_override_hostname= node_name=n-c\n\
+            d node_name=\"{{ ansible_hostname }}.d\"\ne node_name=\"{{ 'w' if 'web' in group_names else 'x' }}\"\nf kube_override_hostname=[1]\n";
+        std::fs::write(&file, text).unwrap();
+        let inventory = Inventory::load(&[file.display().to_string()], None).unwrap();
+        let facts = json!({"ansible_hostname": "D1", "ansible_nodename": "Own.example"});
+        let name = |host: &str, facts: &serde_json::Value| node_name_with(&inventory, host, facts, &Loc::outside("test"));
+        let names: Vec<String> = ["A.example.com", "b", "c", "d", "e"].iter().map(|h| name(h, &facts).unwrap()).collect();
+        assert_eq!(names, ["a", "own.example", "n-c", "d1.d", "w"]);
+        let none = serde_json::Value::Null;
+        assert_eq!(name("b", &none).unwrap(), "b");
+        assert!(name("d", &none).unwrap_err().to_string().contains("can't be rendered"));
+        assert!(name("f", &none).unwrap_err().to_string().contains("is not a node name"));
     }
 }

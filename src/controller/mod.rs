@@ -17,4 +17,4 @@ pub use event::{Event, Phase, Reporter};
 pub use interrupt::interrupted;
 pub use run::{Options, Targets, Via, run, select};
 pub use summary::{Failure, HostSummary, Summary};
-pub use variables::{plain, templates};
+pub use variables::{before_connecting, templates};

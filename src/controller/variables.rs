@@ -149,6 +149,29 @@ fn hostvars(inventory: &Inventory, extra: &Vars, shared: &HashMap<String, Map<St
     Json::Object(all.collect())
 }
 
+/// What the variables called `names` of `host` may read that no inventory says, before any host is connected to.
+pub fn before_connecting(inventory: &Inventory, extra: &Vars, host: &str, names: BTreeSet<String>) -> Arc<HashMap<String, Var>> {
+    let (_, reached) = reachable(inventory.vars(host), extra, names);
+    let reads = |name: &str| reached.as_ref().is_none_or(|r| r.contains(name));
+    let mut values = Map::from_iter([
+        ("inventory_hostname".to_owned(), json!(host)),
+        ("inventory_hostname_short".to_owned(), json!(host.split('.').next().unwrap_or(host))),
+        ("inventory_dir".to_owned(), json!(inventory.dir())),
+        ("inventory_file".to_owned(), json!(inventory.file())),
+        ("group_names".to_owned(), json!(inventory.group_names(host))),
+    ]);
+    if reads("groups") {
+        values.insert("groups".into(), json!(inventory.groups()));
+    }
+    let mut layer: HashMap<String, Var> = values.into_iter().map(|(name, value)| (name, Var::Plain(Arc::new(value)))).collect();
+    if reads("hostvars") {
+        // Made once: the variables of all hosts, for each of them, are too many to be made for each of them.
+        let all = inventory.once_for_all(|| hostvars(inventory, extra, &HashMap::new()));
+        layer.insert("hostvars".into(), Var::Plain(all));
+    }
+    Arc::new(layer)
+}
+
 /// A layer of variables as written.
 pub fn templates(vars: &Vars) -> Arc<HashMap<String, Var>> {
     Arc::new(vars.0.iter().map(|(name, node)| (name.clone(), Var::Template(Arc::new(node.clone())))).collect())

@@ -16,12 +16,16 @@ const OLD_NAMES: [(&str, &str); 5] = [
 /// The groups whose hosts are the cluster.
 const CLUSTER: [&str; 3] = ["kube_node", "kube_control_plane", "calico_rr"];
 
+/// Whether it is Kubespray's, by the names of its groups.
+pub fn is_kubespray(data: &Data) -> bool {
+    let old = OLD_NAMES.iter().take(2).map(|(_, old)| *old);
+    ["kube_node", "kube_control_plane"].into_iter().chain(old).any(|g| data.groups.contains_key(g))
+}
+
 /// Adds the groups that are missing; an inventory that is not Kubespray's stays as it is.
 pub fn complete(data: &mut Data) {
     let loc = Loc::outside("Kubespray's groups");
-    let is_kubespray = |data: &Data| ["kube_node", "kube_control_plane"].iter().any(|g| data.groups.contains_key(*g));
-    let is_old = OLD_NAMES.iter().take(2).any(|(_, old)| data.groups.contains_key(*old));
-    if !is_kubespray(data) && !is_old {
+    if !is_kubespray(data) {
         return;
     }
     for (new, old) in OLD_NAMES {
@@ -30,11 +34,14 @@ pub fn complete(data: &mut Data) {
             let _ = data.nest(new, old, &loc);
         }
     }
-    if data.groups.contains_key("k8s_cluster") {
-        return;
-    }
+    // Also where `k8s_cluster` is there and leaves hosts out: Kubespray puts all of these into it.
     for group in CLUSTER {
-        if data.groups.contains_key(group) {
+        let all_in = |data: &Data| {
+            let cluster = data.members("k8s_cluster");
+            data.members(group).iter().all(|host| cluster.contains(host))
+        };
+        if data.groups.contains_key(group) && !(data.groups.contains_key("k8s_cluster") && all_in(data)) {
+            // Only a group that holds the cluster could be in the way, and then its hosts are in it.
             let _ = data.nest("k8s_cluster", group, &loc);
         }
     }

@@ -38,6 +38,7 @@ use data::{Data, VarMap};
 use folder::Folder;
 use indexmap::IndexMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 /// Names that mean this machine even when no inventory names them.
 const LOCALHOST: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
@@ -53,6 +54,7 @@ pub struct Inventory {
     dir: Option<String>,
     file: Option<String>,
     warnings: Vec<Diagnostic>,
+    hostvars: OnceLock<Arc<serde_json::Value>>,
 }
 
 impl Inventory {
@@ -105,7 +107,7 @@ impl Inventory {
         if errors.has_errors() {
             return Err(errors);
         }
-        Ok(Self { data, beside_sources, beside_playbook, sources: sources.to_vec(), dir, file, warnings })
+        Ok(Self { data, beside_sources, beside_playbook, sources: sources.to_vec(), dir, file, warnings, hostvars: OnceLock::new() })
     }
 
     /// What is odd and yet accepted: a group and a host of one name, a key given twice, …
@@ -131,6 +133,16 @@ impl Inventory {
     /// Whether there is such a host; this machine always is, as `localhost`.
     pub fn knows(&self, host: &str) -> bool {
         self.data.hosts.contains_key(host) || LOCALHOST.contains(&host)
+    }
+
+    /// The host that Kubespray reaches all others through: it is called `bastion`.
+    pub fn bastion(&self) -> Option<&str> {
+        self.data.hosts.get_key_value("bastion").map(|(name, _)| name.as_str()).filter(|_| kubespray::is_kubespray(&self.data))
+    }
+
+    /// All hosts' variables as templates see them, made by `make` when they are first asked for.
+    pub fn once_for_all(&self, make: impl FnOnce() -> serde_json::Value) -> Arc<serde_json::Value> {
+        self.hostvars.get_or_init(|| Arc::new(make())).clone()
     }
 
     /// All hosts, in the order of the inventory (groups in the order written, ungrouped hosts first, as Ansible has it).

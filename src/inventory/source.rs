@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 const SKIPPED: [&str; 14] =
     [".pyc", ".pyo", ".swp", ".bak", "~", ".rpm", ".md", ".txt", ".rst", ".orig", ".cfg", ".retry", ".creds", ".gpg"];
 
-/// Folders that are no inventories wherever they lie.
-const NO_INVENTORIES: [&str; 3] = ["host_vars", "group_vars", "vars_plugins"];
+/// Folders that are no inventories wherever they lie. The last three are Kubespray's, whose settings skip them too: what it
+/// fetches (among it programs, which would be run), passwords, and patches for kubeadm.
+const NO_INVENTORIES: [&str; 6] = ["host_vars", "group_vars", "vars_plugins", "artifacts", "credentials", "patches"];
 
 /// Deepest folder in a folder.
 const DEPTH_LIMIT: usize = 8;

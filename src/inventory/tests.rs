@@ -193,6 +193,9 @@ fn kubesprays_cluster_group_is_there_before_its_variables() {
     assert_eq!(old.groups()["kube_control_plane"], ["a"]);
     assert_eq!(old.groups()["k8s_cluster"], ["a", "b"]);
     assert!(!ini("[web]\na\n").groups().contains_key("k8s_cluster"));
+    // Its hosts are all of the groups', whatever is written.
+    let part = ini("[kube_control_plane]\na\n[kube_node]\nb\n[k8s_cluster:children]\nkube_node\n");
+    assert_eq!(part.groups()["k8s_cluster"], ["b", "a"]);
 }
 
 #[test]
@@ -258,4 +261,23 @@ fn shown_as_ansible_inventory_shows() {
     assert_eq!(graph_text(&found, false), "@all:\n  |--@ungrouped:\n  |--@p:\n  |  |--@g:\n  |  |  |--a\n  |  |  |--b\n");
     assert_eq!(host_json(&found, "a").unwrap(), json!({"v": 1}));
     assert!(host_json(&found, "c").is_err());
+}
+
+#[test]
+fn what_kubespray_leaves_beside_an_inventory_is_none() {
+    let (dir, found) = inventory(
+        &[
+            ("hosts.yaml", "kube_node: {hosts: {n1: }}\n"),
+            ("credentials/kubeadm_certificate_key", "secret\n"),
+            ("patches/etcd.yaml", "- a\n"),
+            ("artifacts/kubectl.sh", "#!/bin/sh\ntouch $(dirname $0)/ran\n"),
+        ],
+        "",
+    );
+    use std::os::unix::fs::PermissionsExt;
+    let program = dir.path().join("artifacts/kubectl.sh");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let again = Inventory::load(&[dir.path().display().to_string()], None).unwrap();
+    assert_eq!((found.hosts(), again.hosts()), (vec!["n1".to_owned()], vec!["n1".to_owned()]));
+    assert!(!dir.path().join("artifacts/ran").exists());
 }

@@ -60,12 +60,36 @@ async fn choose(kubeconfig: Kubeconfig, context: Option<String>, from: &str) -> 
 
 /// Connects with the text of a kubeconfig that `host` gave, which is reached at `address`. A host is believed who it is and
 /// what its cluster's keys are, nothing else: no programs to start, no files of this machine to read, and only HTTPS.
+/// Where the address in it does not answer (hosts often name themselves by one that only they reach), the host is asked at `address`.
 pub async fn connect_from_host(text: &str, host: &str, address: &str) -> Result<Server, KubeError> {
     let from = format!("/etc/kubernetes/admin.conf of {host}");
-    choose(of_host(text, address).map_err(|why| KubeError::Config(format!("{from}: {why}")))?, None, &from).await
+    let server = connect_text(text, &from, address, false).await?;
+    let Err(e) = server.version().await else { return Ok(server) };
+    if !e.is_passing() {
+        return Err(e);
+    }
+    connect_moved(text, &from, &[address.to_owned()]).await.ok_or(e)
 }
 
-fn of_host(text: &str, address: &str) -> Result<Kubeconfig, String> {
+/// Connects with the text of a kubeconfig, called `from`, to the first of `addresses` that answers in its server's place: the
+/// certificate must still be the one for the address that is written there. `None`: none answers.
+pub async fn connect_moved(text: &str, from: &str, addresses: &[String]) -> Option<Server> {
+    for address in addresses {
+        if let Ok(server) = connect_text(text, from, address, true).await
+            && server.version().await.is_ok()
+        {
+            return Some(server);
+        }
+    }
+    None
+}
+
+async fn connect_text(text: &str, from: &str, address: &str, moved: bool) -> Result<Server, KubeError> {
+    choose(of_host(text, address, moved).map_err(|why| KubeError::Config(format!("{from}: {why}")))?, None, from).await
+}
+
+/// What is taken of a host's kubeconfig. `moved`: its server is asked at `address` even if it names another machine.
+fn of_host(text: &str, address: &str, moved: bool) -> Result<Kubeconfig, String> {
     let given = Kubeconfig::from_yaml(text).map_err(|e| reasons(&e))?;
     let mut taken = Kubeconfig { current_context: given.current_context, contexts: given.contexts, ..Kubeconfig::default() };
     for named in given.clusters {
@@ -77,7 +101,7 @@ fn of_host(text: &str, address: &str) -> Result<Kubeconfig, String> {
         }
         let mut name = cluster.tls_server_name;
         let itself = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-        if itself == "localhost" || itself.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()) {
+        if moved || itself == "localhost" || itself.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()) {
             // From here that is another machine; the certificate still is the one for the host's own name of itself.
             let bracketed = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
             uri = format!("https://{bracketed}:{}", uri.port_u16().unwrap_or(443)).parse().map_err(|e| format!("{address}: {e}"))?;
@@ -164,19 +188,23 @@ contexts:
 
     #[test]
     fn of_a_hosts_kubeconfig_only_addresses_and_keys_are_taken() {
-        let taken = of_host(GIVEN, "10.0.0.5").unwrap();
+        let taken = of_host(GIVEN, "10.0.0.5", false).unwrap();
         let cluster = taken.clusters[0].cluster.as_ref().unwrap();
         assert_eq!(cluster.server.as_deref(), Some("https://10.0.0.5:6443/"));
         assert_eq!((cluster.tls_server_name.as_deref(), cluster.proxy_url.as_deref()), (Some("127.0.0.1"), None));
         let user = taken.auth_infos[0].auth_info.as_ref().unwrap();
         assert_eq!((user.client_key.as_deref(), user.impersonate.as_deref()), (None, None));
         // What is no loopback address stays; an IPv6 address of the host is put into brackets.
-        let elsewhere = of_host(&GIVEN.replace("127.0.0.1", "api.example"), "10.0.0.5").unwrap();
+        let elsewhere = of_host(&GIVEN.replace("127.0.0.1", "api.example"), "10.0.0.5", false).unwrap();
         assert_eq!(elsewhere.clusters[0].cluster.as_ref().unwrap().server.as_deref(), Some("https://api.example:6443/"));
-        let six = of_host(&GIVEN.replace("127.0.0.1", "[::1]"), "fd00::5").unwrap();
+        let moved = of_host(&GIVEN.replace("127.0.0.1", "api.example"), "10.0.0.5", true).unwrap();
+        let cluster = moved.clusters[0].cluster.as_ref().unwrap();
+        let told = (cluster.server.as_deref(), cluster.tls_server_name.as_deref());
+        assert_eq!(told, (Some("https://10.0.0.5:6443/"), Some("api.example")));
+        let six = of_host(&GIVEN.replace("127.0.0.1", "[::1]"), "fd00::5", false).unwrap();
         assert_eq!(six.clusters[0].cluster.as_ref().unwrap().server.as_deref(), Some("https://[fd00::5]:6443/"));
         for (from, to) in [("https:", "http:"), ("certificate-authority-data: QQ==, ", ""), ("client-key-data: Qg==, ", "")] {
-            assert!(of_host(&GIVEN.replace(from, to), "h").is_err(), "{to}");
+            assert!(of_host(&GIVEN.replace(from, to), "h", false).is_err(), "{to}");
         }
     }
 }

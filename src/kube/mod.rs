@@ -25,7 +25,7 @@ pub mod wait;
 
 pub use apply::{Applied, MANAGER, Options, Outcome, apply};
 pub use compare::{covers, difference};
-pub use config::{Access, connect, connect_from_host};
+pub use config::{Access, connect, connect_from_host, connect_moved};
 pub use error::{Cause, KubeError};
 pub use info::{Info, PodSet, Role};
 pub use kinds::{KINDS, Kind, kind};

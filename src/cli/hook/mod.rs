@@ -1,24 +1,37 @@
 //! `fettle hook post-kubespray`: what Kubespray leaves undone for AIStore, on the nodes it made.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `access` | finds the API server |
+//! | `hosts` | looks at hosts, nodes and kubelets, and refuses what is not well |
+//! | `identity` | tells whether a node is the host of its name |
+//! | `change` | changes kubelets, waits for them, puts back what does not come back |
+//! | `stop` | hears Ctrl-C |
+//! | `sysctls` | compares kernel parameters, now and after the next boot |
+//! | `finish` | what is said at the end |
 
 mod access;
+mod change;
+mod finish;
+mod hosts;
+mod identity;
+mod stop;
 mod sysctls;
 
-use crate::cli::cluster::{AccessArgs, duration, labelled, run};
+use crate::cli::cluster::{AccessArgs, duration, labelled};
 use crate::cli::label;
-use crate::cli::onhosts::{HostArgs, Results, play_aside};
+use crate::cli::onhosts::HostArgs;
 use crate::cli::{CliError, Exit};
-use crate::cluster::node_name;
-use crate::diag::Loc;
 use crate::inventory::Inventory;
-use crate::kube::kubelet::{allows, look};
-use crate::kube::{Progress, Server, kind};
-use crate::protocol::Status;
-use crate::report::{Paint, Steps, Tone, colour_wanted};
+use crate::kube::{Progress, Server};
+use crate::report::{Paint, Steps, colour_wanted};
+use change::{Told, Trouble, change, still_well};
 use clap::{Args, Subcommand};
-use serde_json::{Map, Value as Json, json};
+use hosts::Node;
+use serde_json::json;
 use std::path::PathBuf;
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use stop::{STOPPED, Stop};
 
 /// Options of `fettle hook`.
 #[derive(Debug, Args)]
@@ -41,9 +54,9 @@ struct PostKubespray {
     /// Only these hosts
     #[arg(short, long, value_name = "PATTERN")]
     limit: Option<String>,
-    /// How many kubelets restart at once
-    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
-    serial: u16,
+    /// How many kubelets restart at once: a number, or a part of all (`20%`)
+    #[arg(long, value_name = "NUMBER", default_value = "1", value_parser = serial)]
+    serial: Serial,
     /// Sysctls that pods may set, names or patterns; AIStore's deployment guide allows all of net
     #[arg(long, value_name = "SYSCTL", value_delimiter = ',', default_value = "net.*")]
     sysctl: Vec<String>,
@@ -65,27 +78,102 @@ struct PostKubespray {
     access: AccessArgs,
 }
 
-/// One host of the run.
-#[derive(Clone, Debug)]
-struct Node {
-    host: String,
-    node: String,
-    /// The file to change, and what it held (base64); `None`: it did not exist.
-    path: String,
-    before: Option<String>,
-    /// The file has to change.
-    changes: bool,
-    /// The kubelet runs with something older than its file.
-    stale: bool,
+/// How many at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Serial {
+    Number(usize),
+    /// Of a hundred.
+    Part(usize),
+}
+
+fn serial(text: &str) -> Result<Serial, String> {
+    let wrong = || format!("`{text}` is no number of hosts: write 2 or 20%");
+    match text.strip_suffix('%') {
+        Some(part) => part.parse().ok().filter(|p| (1..=100).contains(p)).map(Serial::Part).ok_or_else(wrong),
+        None => text.parse().ok().filter(|n| *n > 0).map(Serial::Number).ok_or_else(wrong),
+    }
+}
+
+impl Serial {
+    /// Of so many hosts; at least one, as Ansible has it.
+    fn of(self, all: usize) -> usize {
+        match self {
+            Self::Number(number) => number,
+            Self::Part(part) => (all.saturating_mul(part) / 100).max(1),
+        }
+    }
+}
+
+/// Why the hook did not get through.
+struct Ended {
+    code: u8,
+    error: CliError,
+}
+
+impl<E: Into<CliError>> From<E> for Ended {
+    fn from(error: E) -> Self {
+        let error = error.into();
+        Self { code: error.code(), error }
+    }
+}
+
+fn ended(code: u8, text: String) -> Ended {
+    Ended { code, error: CliError::Failed(text) }
+}
+
+/// An error's words.
+fn words(error: &CliError) -> String {
+    match error {
+        CliError::Input(all) => all.to_string(),
+        CliError::Failed(text) => text.clone(),
+    }
+}
+
+/// What all steps of a run work with.
+struct Run<'a> {
+    args: &'a PostKubespray,
+    inventory: &'a Inventory,
+    server: &'a Server,
+    stop: &'a Stop,
+    steps: Steps,
+}
+
+impl Run<'_> {
+    /// Says what became of a host.
+    fn tell(&mut self, host: &str, state: &str, text: &str) {
+        if self.args.json {
+            println!("{}", json!({"event": "host", "host": host, "state": state, "text": text}));
+        } else {
+            self.steps.line(&format!("{host}: {text}"));
+        }
+    }
+
+    /// Says it to machines only: people read it elsewhere.
+    fn tell_machines(&mut self, host: &str, state: &str) {
+        if self.args.json {
+            println!("{}", json!({"event": "host", "host": host, "state": state}));
+        }
+    }
 }
 
 /// Runs a hook.
 pub fn hook(args: &HookArgs) -> Result<Exit, CliError> {
     let Hook::PostKubespray(args) = &args.hook;
-    run(post_kubespray(args), "stopped; a kubelet that was being restarted comes back by itself. Run the same again to see to the rest")
+    let stop = Stop::watch()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| CliError::Failed(e.to_string()))?;
+    match runtime.block_on(post_kubespray(args, &stop)) {
+        Ok(exit) => Ok(exit),
+        Err(Ended { code, error }) => {
+            if args.json {
+                println!("{}", json!({"event": "failed", "code": code, "text": words(&error)}));
+            }
+            error.print();
+            Ok(Exit(code))
+        }
+    }
 }
 
-async fn post_kubespray(args: &PostKubespray) -> Result<Exit, CliError> {
+async fn post_kubespray(args: &PostKubespray, stop: &Stop) -> Result<Exit, Ended> {
     let inventory = Inventory::load(&args.inventory, None)?;
     let mut hosts = inventory.select("k8s_cluster")?;
     if let Some(limit) = &args.limit {
@@ -94,248 +182,183 @@ async fn post_kubespray(args: &PostKubespray) -> Result<Exit, CliError> {
     if hosts.is_empty() {
         return Err(CliError::Failed(
             "the inventory has no hosts in k8s_cluster (kube_node, kube_control_plane) that --limit leaves: is it Kubespray's?".into(),
-        ));
-    }
-    // Wrong files are told before anything is touched.
-    for spec in &args.cluster {
-        crate::cluster::load(spec)?;
+        )
+        .into());
     }
     let wanted = sysctls::required()?;
-    let server = access::server(args, &inventory).await?;
-    server.version().await?;
-    let names = nodes_of(&server, &inventory, &hosts).await?;
     let mut steps = Steps::new(Paint { on: colour_wanted() }, args.json);
-    steps.now(&format!("looking at {} kubelets", hosts.len()));
-    let mut results = Results::default();
-    let extra = json!({"hook_hosts": hosts.join(","), "hook_sysctls": args.sysctl,
-        "hook_parameters": sysctls::question(&wanted), "hook_folders": crate::modules::SYSCTL_FOLDERS});
-    play_aside("hook", include_str!("look.yml"), &extra, &inventory, &args.hosts, false, &mut results)?;
-    if let Some((host, why)) = results.failed.iter().next() {
-        return Err(CliError::Failed(format!(
-            "{} of {} hosts could not be looked at; {host}: {why}\nnothing was changed",
-            results.failed.len(),
-            hosts.len()
-        )));
-    }
-    let (mut nodes, mut unwell) = (vec![], vec![]);
-    for (host, node) in &names {
-        let task = |name: &str| results.hosts.get(host).and_then(|t| t.get(name));
-        let found = task("kubelet").ok_or_else(|| CliError::Failed(format!("{host}: its kubelet was not looked at")))?;
-        let before = task("before").filter(|t| t.status != Status::Failed).and_then(|t| crate::cli::onhosts::field(t, "content").as_str());
-        let now = look(&server, node).await?;
-        if let Some(wrong) = &now.wrong {
-            unwell.push(format!("{host}: {wrong}"));
-        }
-        let runs = args.sysctl.iter().all(|s| allows(&now.allowed, s));
-        nodes.push(Node {
-            host: host.clone(),
-            node: node.clone(),
-            path: crate::cli::onhosts::field(found, "path").as_str().unwrap_or_default().to_owned(),
-            before: before.map(str::to_owned),
-            changes: found.status == Status::Changed,
-            stale: found.status != Status::Changed && !runs,
-        });
-    }
-    if let Some(first) = unwell.first() {
-        return Err(CliError::Failed(format!(
-            "{} of {} kubelets are not well, and nothing was changed; {first}\nput that right first, or leave them out with --limit: a kubelet that is restarted has to show that it came back",
-            unwell.len(),
-            nodes.len()
-        )));
-    }
+    let prepared = tokio::select! {
+        found = prepare(args, &inventory, &hosts, &wanted, &mut steps) => found,
+        () = stop.wait() => Err(ended(STOPPED, "stopped; nothing was changed".into())),
+    };
+    let Prepared { server, nodes, results, labels } = prepared?;
     let todo: Vec<Node> = nodes.iter().filter(|n| n.changes || n.stale).cloned().collect();
+    let mut run = Run { args, inventory: &inventory, server: &server, stop, steps };
     for node in &todo {
         let what = if node.changes {
             format!("allow {} in {}", args.sysctl.join(", "), node.path)
         } else {
             "its kubelet does not run with its file yet".into()
         };
-        steps.line(&format!("{}: {what}; restart its kubelet{}", node.host, if args.check { " (dry run)" } else { "" }));
+        run.tell(&node.host, "to do", &format!("{what}; restart its kubelet{}", if args.check { " (dry run)" } else { "" }));
     }
-    let mut done = vec![];
     if !args.check {
-        for batch in todo.chunks(usize::from(args.serial)) {
-            if let Err(why) = change(args, &inventory, &server, batch, &mut steps).await {
-                steps.done();
-                return Err(halt(args, &todo, &done, batch, &why));
-            }
-            done.extend(batch.iter().map(|n| n.host.clone()));
-        }
+        change_all(&mut run, &todo).await?;
     }
-    steps.done();
-    let mut notices = vec![];
-    for node in &nodes {
-        let Some(tasks) = results.hosts.get(&node.host) else { continue };
-        let facts = tasks.get("facts").map(|t| crate::cli::onhosts::field(t, "ansible_facts"));
-        let mtu = facts.into_iter().flat_map(crate::cli::preflight::narrow_pods).map(|text| ("mtu", text));
-        let sysctl = sysctls::findings(&wanted, tasks).into_iter().map(|text| ("sysctl", text));
-        notices.extend(mtu.chain(sysctl).map(|(what, text)| (node.host.clone(), what, text)));
-    }
-    let labels = labels(args, &inventory, &server).await?;
-    finish(args, &nodes, &todo, labels, &notices);
+    run.steps.done();
+    let notices = finish::notices(&nodes, &results, &wanted);
+    // What was found on hosts is told whatever becomes of the labels.
+    let labelled = put_labels(&run, &labels).await;
+    finish::finish(&run, &nodes, &todo, labelled.as_ref().copied().unwrap_or(0), &notices);
+    labelled?;
     Ok(Exit(0))
 }
 
-/// Hosts with their nodes; a host that is no node is an error before anything is changed.
-async fn nodes_of(server: &Server, inventory: &Inventory, hosts: &[String]) -> Result<Vec<(String, String)>, CliError> {
-    let list = match kind("Node") {
-        Some(kind) => server.list(kind, None, "").await?,
-        None => vec![],
-    };
-    let known: Vec<&str> = list.iter().filter_map(|n| n["metadata"]["name"].as_str()).collect();
-    let mut all = vec![];
-    let mut missing = vec![];
-    for host in hosts {
-        let node = node_name(inventory, host, &Loc::outside("inventory"))?;
-        if known.contains(&node.as_str()) {
-            all.push((host.clone(), node));
-        } else {
-            missing.push(if node == *host { node } else { format!("{host} (as {node})") });
+/// What is known before anything is changed.
+struct Prepared {
+    server: Server,
+    nodes: Vec<Node>,
+    results: crate::cli::onhosts::Results,
+    labels: Vec<label::Planned>,
+}
+
+async fn prepare(
+    args: &PostKubespray,
+    inventory: &Inventory,
+    hosts: &[String],
+    wanted: &[sysctls::Wanted],
+    steps: &mut Steps,
+) -> Result<Prepared, Ended> {
+    // Wrong files are told before anything is asked over the network.
+    for spec in &args.cluster {
+        crate::cluster::load(spec)?;
+    }
+    let server = access::server(args, inventory).await?;
+    server.version().await?;
+    steps.now(&format!("looking at {} kubelets", hosts.len()));
+    let (nodes, results) = hosts::look_at(args, inventory, &server, hosts, wanted).await?;
+    let mut labels = vec![];
+    if !args.cluster.is_empty() {
+        let opened = crate::cluster::open(&args.cluster, Some(inventory), Some(&labelled(&server).await?))?;
+        let only: Option<Vec<String>> = args.limit.is_some().then(|| nodes.iter().map(|n| n.node.clone()).collect());
+        for resolved in &opened.clusters {
+            labels.push(label::plan(&server, resolved, how(args), only.as_deref()).await?);
         }
     }
-    if missing.is_empty() {
-        return Ok(all);
-    }
-    Err(CliError::Failed(format!(
-        "the cluster at {} has no node {}: is this the inventory of that cluster? Nothing was changed",
-        server.url,
-        missing.join(", ")
-    )))
+    Ok(Prepared { server, nodes, results, labels })
 }
 
-/// Changes one batch and waits until its kubelets are back; on trouble the batch is put back as it was.
-async fn change(args: &PostKubespray, inventory: &Inventory, server: &Server, batch: &[Node], steps: &mut Steps) -> Result<(), String> {
-    let hosts: Vec<&str> = batch.iter().map(|n| n.host.as_str()).collect();
-    steps.now(&format!("restarting the kubelet of {}", hosts.join(", ")));
-    let extra = json!({"hook_hosts": hosts.join(","), "hook_sysctls": args.sysctl});
-    let mut results = Results::default();
-    let ran = play_aside("hook", include_str!("change.yml"), &extra, inventory, &args.hosts, false, &mut results);
-    let mut trouble = match ran {
-        Err(e) => Some(format!("{e:?}")),
-        Ok(_) => results.failed.iter().next().map(|(host, why)| format!("{host}: {why}")),
-    };
-    if trouble.is_none() {
-        for node in batch {
-            match back(args, server, node, &args.sysctl, steps).await {
-                Ok(()) => steps.line(&format!("{}: kubelet restarted, {} Ready, {} allowed", node.host, node.node, args.sysctl.join(", "))),
-                Err(why) => {
-                    trouble = Some(format!("{}: {why}", node.host));
-                    break;
-                }
-            }
-        }
-    }
-    let Some(why) = trouble else { return Ok(()) };
-    Err(format!("{why}\n{}", restore(args, inventory, server, batch, steps).await))
+fn how(args: &PostKubespray) -> label::How {
+    label::How { check: args.check, json: args.json, ..label::How::default() }
 }
 
-/// Waits until a kubelet answers, its node is ready, and it runs with `wanted`.
-async fn back(args: &PostKubespray, server: &Server, node: &Node, wanted: &[String], steps: &mut Steps) -> Result<(), String> {
-    let end = Instant::now() + args.timeout;
-    loop {
-        let state = match look(server, &node.node).await {
-            Ok(kubelet) => match kubelet.wrong {
-                None if wanted.iter().all(|w| allows(&kubelet.allowed, w)) => return Ok(()),
-                None => format!("the kubelet runs, and allows only {}", kubelet.allowed.join(", ")),
-                Some(wrong) => wrong,
-            },
-            Err(e) if e.is_passing() => e.to_string(),
-            Err(e) => return Err(e.to_string()),
-        };
-        if Instant::now() >= end {
-            return Err(format!("not back after {} s: {state}", args.timeout.as_secs()));
-        }
-        steps.now(&format!("{}: {state}", node.host));
-        sleep(Duration::from_secs(1)).await;
-    }
-}
-
-/// Puts the files of a batch back and restarts its kubelets; says how that went.
-async fn restore(args: &PostKubespray, inventory: &Inventory, server: &Server, batch: &[Node], steps: &mut Steps) -> String {
-    let changed: Vec<&Node> = batch.iter().filter(|n| n.changes).collect();
-    let hosts: Vec<&str> = changed.iter().map(|n| n.host.as_str()).collect();
-    if hosts.is_empty() {
-        return "no file had been changed, so nothing was put back".into();
-    }
-    steps.now(&format!("putting back the file of {}", hosts.join(", ")));
-    let content: Map<String, Json> = changed.iter().map(|n| (n.host.clone(), json!(n.before))).collect();
-    let paths: Map<String, Json> = changed.iter().map(|n| (n.host.clone(), json!(n.path))).collect();
-    let extra = json!({"hook_hosts": hosts.join(","), "hook_content": content, "hook_path": paths});
-    let mut results = Results::default();
-    let ran = play_aside("hook", include_str!("restore.yml"), &extra, inventory, &args.hosts, false, &mut results);
-    if let Some((host, why)) = results.failed.iter().next() {
-        return format!("its file could not be put back, or its kubelet not restarted; {host}: {why}");
-    }
-    if let Err(e) = ran {
-        return format!("its file could not be put back: {e:?}");
-    }
-    for node in changed {
-        if let Err(why) = back(args, server, node, &[], steps).await {
-            return format!("the file was put back, and the kubelet of {} still is not well: {why}", node.host);
-        }
-    }
-    format!("the files of {} are as they were, and the kubelets run again", hosts.join(", "))
-}
-
-fn halt(args: &PostKubespray, todo: &[Node], done: &[String], batch: &[Node], why: &str) -> CliError {
-    let here: Vec<&str> = batch.iter().map(|n| n.host.as_str()).collect();
-    let left: Vec<&str> = todo.iter().map(|n| n.host.as_str()).filter(|h| !done.iter().any(|d| d == h) && !here.contains(h)).collect();
-    let list = |names: &[&str]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-    let done: Vec<&str> = done.iter().map(String::as_str).collect();
-    let inventories: String = args.inventory.iter().map(|i| format!(" -i {i}")).collect();
-    CliError::Failed(format!(
-        "{why}\ndone: {}; stopped at: {}; not begun: {}\nwhen it is put right, go on with: fettle hook post-kubespray{inventories}",
-        list(&done),
-        list(&here),
-        list(&left)
-    ))
-}
-
-/// The labels of the specs given; how many changed, or would.
-async fn labels(args: &PostKubespray, inventory: &Inventory, server: &Server) -> Result<usize, CliError> {
-    if args.cluster.is_empty() {
-        return Ok(0);
-    }
-    let opened = crate::cluster::open(&args.cluster, Some(inventory), Some(&labelled(server).await?))?;
+/// Puts the labels of the specs given; how many changed, or would.
+async fn put_labels(run: &Run<'_>, labels: &[label::Planned]) -> Result<usize, CliError> {
     let mut changed = 0;
-    for resolved in &opened.clusters {
-        let how = label::How { check: args.check, json: args.json, ..label::How::default() };
-        changed += label::put(server, resolved, how).await?;
+    for planned in labels {
+        changed += planned.act(run.server, how(run.args)).await?;
     }
     Ok(changed)
 }
 
-fn finish(args: &PostKubespray, nodes: &[Node], todo: &[Node], labels: usize, notices: &[(String, &str, String)]) {
-    let setting = format!("kubelet_config_extra_args:\n  allowedUnsafeSysctls: {}", json!(args.sysctl));
-    if args.json {
-        for (host, what, text) in notices {
-            println!("{}", json!({"event": "finding", "host": host, "what": what, "text": text}));
+/// Changes all that have to change, batch by batch.
+async fn change_all(run: &mut Run<'_>, todo: &[Node]) -> Result<(), Ended> {
+    let mut done: Vec<Told> = vec![];
+    for batch in todo.chunks(run.args.serial.of(todo.len())) {
+        if run.stop.asked() {
+            return Err(halt(run, todo, &done, Trouble { code: STOPPED, text: "stopped".into(), hosts: vec![] }));
         }
-        let counts = json!({"event": "hook", "nodes": nodes.len(), "changed": todo.len(), "labels": labels, "check": args.check, "kubespray": setting});
-        println!("{counts}");
-        return;
-    }
-    let paint = Paint { on: colour_wanted() };
-    let texts: Vec<_> = notices.iter().map(|(host, _, text)| (host.clone(), text.clone())).collect();
-    for (hosts, text) in sysctls::together(&texts) {
-        println!("{} {hosts}: {text}", paint.text(Tone::Doubt, "notice"));
-    }
-    if notices.iter().any(|(_, what, _)| *what == "sysctl") {
-        println!("Kernel parameters are set by: fettle apply playbooks/host_tuning.yml -i {}", args.inventory.join(" -i "));
-    }
-    match (todo.len(), args.check) {
-        (0, _) => println!(
-            "{}: all {} kubelets allow {} already.",
-            paint.text(Tone::Good, if labels == 0 { "Nothing to change" } else { "Kubelets" }),
-            nodes.len(),
-            args.sysctl.join(", ")
-        ),
-        (n, true) => {
-            println!("{n} of {} kubelets would be changed and restarted, {} at once. This was a dry run.", nodes.len(), args.serial)
+        if let Err(trouble) = still_well(run, &mut done, false).await {
+            return Err(halt(run, todo, &done, trouble));
         }
-        (n, false) => println!("{n} of {} kubelets were changed and restarted; all nodes are Ready.", nodes.len()),
+        match change(run, batch).await {
+            Ok(told) => done.extend(told),
+            Err(trouble) => return Err(halt(run, todo, &done, trouble)),
+        }
     }
-    println!(
-        "Kubespray's next run writes the kubelet's configuration anew. To keep this, put into group_vars/k8s_cluster/k8s-cluster.yml:\n\n{setting}\n"
+    let trouble = still_well(run, &mut done, true).await;
+    trouble.map_err(|trouble| halt(run, todo, &done, trouble))
+}
+
+fn halt(run: &mut Run<'_>, todo: &[Node], done: &[Told], trouble: Trouble) -> Ended {
+    run.steps.done();
+    let here: Vec<&str> = trouble.hosts.iter().map(String::as_str).collect();
+    let done: Vec<&str> = done.iter().map(|t| t.host.as_str()).filter(|h| !here.contains(h)).collect();
+    let left: Vec<&str> = todo.iter().map(|n| n.host.as_str()).filter(|h| !done.contains(h) && !here.contains(h)).collect();
+    if run.args.json {
+        println!("{}", json!({"event": "halted", "done": done, "stopped_at": here, "not_begun": left}));
+    }
+    let list = |names: &[&str]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    let first = if trouble.code == STOPPED { "go on with" } else { "when it is put right, go on with" };
+    let text = format!(
+        "{}\ndone: {}; stopped at: {}; not begun: {}\n{first}: {}",
+        trouble.text,
+        list(&done),
+        list(&here),
+        list(&left),
+        again(run.args)
     );
+    ended(trouble.code, text)
+}
+
+/// The command that does the same again.
+fn again(args: &PostKubespray) -> String {
+    let mut words = vec!["fettle hook post-kubespray".to_owned()];
+    let mut option = |name: &str, value: &str| words.push(format!("{name} {}", quoted(value)));
+    args.inventory.iter().for_each(|i| option("-i", i));
+    args.limit.iter().for_each(|l| option("-l", l));
+    match args.serial {
+        Serial::Number(1) => {}
+        Serial::Number(number) => option("--serial", &number.to_string()),
+        Serial::Part(part) => option("--serial", &format!("{part}%")),
+    }
+    if args.sysctl != ["net.*"] {
+        option("--sysctl", &args.sysctl.join(","));
+    }
+    args.cluster.iter().for_each(|c| option("--cluster", &c.display().to_string()));
+    // The default is 3m.
+    if args.timeout != Duration::from_secs(180) {
+        option("--timeout", &format!("{}s", args.timeout.as_secs()));
+    }
+    args.access.kubeconfig.iter().for_each(|k| option("--kubeconfig", &k.display().to_string()));
+    args.access.context.iter().for_each(|c| option("--context", c));
+    args.hosts.user.iter().for_each(|u| option("-u", u));
+    args.hosts.private_key.iter().for_each(|k| option("--private-key", &k.display().to_string()));
+    for (given, letter) in [(args.hosts.ask_pass, "-k"), (args.hosts.ask_become_pass, "-K"), (args.json, "--json")] {
+        words.extend(given.then(|| letter.to_owned()));
+    }
+    words.join(" ")
+}
+
+/// For a shell.
+fn quoted(text: &str) -> String {
+    let plain = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-,:=@%+".contains(c));
+    if plain { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: PostKubespray,
+    }
+
+    #[test]
+    fn what_to_go_on_with_has_every_option() {
+        for line in [
+            "-i a -i b",
+            "-i a -l 'k8s_cluster:!n2' --serial 20% --sysctl 'net.core.*,kernel.msg*' --cluster c.yml --timeout 60s --kubeconfig k --context c -u me --private-key key -k -K --json",
+        ] {
+            let words = line.split_whitespace().map(|w| w.trim_matches('\''));
+            let parsed = Line::try_parse_from(std::iter::once("x").chain(words)).unwrap();
+            assert_eq!(again(&parsed.args), format!("fettle hook post-kubespray {line}"));
+        }
+        assert_eq!(serial("50%").map(|s| s.of(5)), Ok(2));
+        assert_eq!(serial("10%").map(|s| s.of(5)), Ok(1));
+        assert!(serial("0").is_err() && serial("0%").is_err() && serial("x").is_err());
+    }
 }

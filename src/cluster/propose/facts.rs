@@ -175,7 +175,7 @@ impl HostFacts {
             .disks
             .iter()
             .filter_map(|d| match d.usage(prefix) {
-                DiskUse::Taken(why) => Some(format!("{} {why}", d.name)),
+                DiskUse::Taken(why) => Some(format!("{} {}", d.name, unnumbered(&why))),
                 DiskUse::Unread => Some(format!("{} can't be read", d.name)),
                 _ => None,
             })
@@ -183,6 +183,18 @@ impl HostFacts {
             .collect();
         if reasons.is_empty() { "it has no disks".into() } else { reasons.join(", ") }
     }
+}
+
+/// A reason without the UUIDs in it, by which hosts that are the same would differ.
+pub fn unnumbered(why: &str) -> String {
+    // 8-4-4-4-12 hexadecimal digits (RFC 9562), and LVM's with 32 letters and digits in groups of 6, 4, …, 6.
+    let is_id = |word: &str| {
+        let word = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+        let groups: Vec<usize> = word.split('-').map(str::len).collect();
+        let digits = word.chars().all(|c| c == '-' || c.is_ascii_alphanumeric());
+        digits && (groups == [8, 4, 4, 4, 12] || groups == [6, 4, 4, 4, 4, 4, 6])
+    };
+    why.split(' ').filter(|word| !is_id(word.rsplit('=').next().unwrap_or(word))).collect::<Vec<_>>().join(" ")
 }
 
 fn nic(facts: &Map<String, Json>) -> Option<Nic> {

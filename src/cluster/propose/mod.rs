@@ -6,7 +6,7 @@ mod text;
 #[cfg(test)]
 mod tests;
 
-pub use facts::{DiskFact, DiskUse, HostFacts, Nic};
+pub use facts::{DiskFact, DiskUse, HostFacts, Nic, unnumbered};
 
 use crate::cluster::forms::{Absolute, Picture, dns_label};
 use crate::cluster::value::Form;
@@ -47,6 +47,7 @@ impl Wishes {
         must("--namespace", &self.namespace, dns_label(&self.namespace, true));
         must("--release", &self.release, Picture::wrong(&format!("image:{}", self.release)));
         must("--prefix", &self.prefix, Absolute::wrong(&self.prefix));
+        must("--proxies", "0", (self.proxies == Some(0)).then(|| "a cluster has at least one proxy".into()));
         if out.has_errors() { Err(out) } else { Ok(()) }
     }
 }
@@ -159,8 +160,11 @@ fn gateways(hosts: &[HostFacts], wishes: &Wishes, warnings: &mut Vec<String>) ->
             given.clamp(1, able.len())
         }
         None if able.len() < 3 => {
-            warnings
-                .push("there are fewer than three hosts, so there is one proxy, and while it is away nobody reaches the cluster".into());
+            // Where only some run pods, it is those that count.
+            let place = if able.len() < hosts.len() { " in kube_node" } else { "" };
+            warnings.push(format!(
+                "there are fewer than three hosts{place}, so there is one proxy, and while it is away nobody reaches the cluster"
+            ));
             1
         }
         None => {

@@ -134,3 +134,11 @@ fn wishes_that_no_spec_can_have_are_told_by_their_options() {
         assert!(told.contains(option), "{told}");
     }
 }
+
+#[test]
+fn hosts_that_differ_by_ids_only_are_the_same() {
+    let told = unnumbered("is part of /dev/md0 (UUID=12345678-1234-1234-1234-123456789abc) now");
+    assert_eq!(told, "is part of /dev/md0 now");
+    assert_eq!(unnumbered("holds LVM2_member Ab12Cd-Ef34-Gh56-Ij78-Kl90-Mn12-Op34Qr"), "holds LVM2_member");
+    assert_eq!(unnumbered("holds ext4"), "holds ext4");
+}

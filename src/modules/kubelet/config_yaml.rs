@@ -90,10 +90,19 @@ fn grown(text: &str, root: &Node, value: &Node, items: &[String], missing: &[Str
         };
         let close = from + text[from..].find(']')?;
         let mut new = text.to_owned();
-        let trimmed = text[..close].trim_end().len();
-        let gap = if items.is_empty() { "" } else { ", " };
-        new.insert_str(trimmed, &format!("{gap}{joined}"));
+        let before = text[..close].trim_end();
+        let gap = match (items.is_empty(), before.ends_with(',')) {
+            (true, _) => "",
+            (false, true) => " ",
+            (false, false) => ", ",
+        };
+        new.insert_str(before.len(), &format!("{gap}{joined}"));
         return Some(new);
+    }
+    // A null that is written out.
+    let written = |start: &usize| ["null", "Null", "NULL", "~"].into_iter().find(|n| text[*start..].starts_with(n));
+    if let (Value::Null, Some((start, null))) = (&value.value, start.and_then(|s| Some((s, written(&s)?)))) {
+        return Some(format!("{}[{joined}]{}", &text[..start], &text[start + null.len()..]));
     }
     let (insert_after, prefix) = match seq.last() {
         Some(last) => {
@@ -171,6 +180,10 @@ mod tests {
         assert_eq!(added("allowedUnsafeSysctls: [\"kernel.msg*\"]\nb: 2\n"), "allowedUnsafeSysctls: [\"kernel.msg*\", net.*]\nb: 2\n");
         assert_eq!(added("allowedUnsafeSysctls: []\n"), "allowedUnsafeSysctls: [net.*]\n");
         assert_eq!(added("allowedUnsafeSysctls:\nb: 2\n"), "allowedUnsafeSysctls:\n- net.*\nb: 2\n");
+        for null in ["null", "~"] {
+            assert_eq!(added(&format!("allowedUnsafeSysctls: {null} # none\nb: ~\n")), "allowedUnsafeSysctls: [net.*] # none\nb: ~\n");
+        }
+        assert_eq!(added("allowedUnsafeSysctls: [\n  kernel.msg*,\n]\nb: 2\n"), "allowedUnsafeSysctls: [\n  kernel.msg*, net.*\n]\nb: 2\n");
     }
 
     #[test]

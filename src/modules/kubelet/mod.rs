@@ -7,7 +7,7 @@ mod unit;
 use super::{Arg, Args, Context, FreeForm, Kind, Module, Plan, PlanError};
 use crate::host::Change;
 use crate::host::change::WriteFile;
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use unit::Kubelet;
 
@@ -61,6 +61,13 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
     let kubelet = unit::look(view)?;
     let exists = |path: &str| view.stat(Path::new(path), true).map(|s| s.is_some());
     let mut plan = Plan::default();
+    // A flag wins over every configuration, so where one allows all of it already, that is all there is to say.
+    if let (Some(unit), Some(list)) = (&kubelet.unit, &kubelet.flag_in_unit)
+        && wanted.iter().all(|w| list.iter().any(|have| covers(have, w)))
+    {
+        plan.result = result(unit, true, list, list);
+        return Ok(plan);
+    }
     let place = if let Some(path) = args.str("config") {
         Place::Config(path.into())
     } else if kubelet.unit.is_none() && !exists(USUAL_CONFIGS[0])? && !exists(USUAL_CONFIGS[1])? && !exists(USUAL_ENV)? {
@@ -81,11 +88,7 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
     };
     let missing: Vec<String> = wanted.iter().filter(|w| !current.iter().any(|have| covers(have, w))).cloned().collect();
     let all: Vec<String> = current.iter().chain(&missing).cloned().collect();
-    plan.result = Map::from_iter([
-        ("path".to_owned(), json!(path)),
-        ("allowed_unsafe_sysctls".to_owned(), json!(all)),
-        ("previous".to_owned(), json!(current)),
-    ]);
+    plan.result = result(path, matches!(place, Place::Flag(..)), &all, &current);
     if missing.is_empty() {
         return Ok(plan);
     }
@@ -119,9 +122,17 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
     Ok(plan)
 }
 
+/// What the task returns: where the list is, whether that is a flag, the list then and now.
+fn result(path: &Path, flag: bool, all: &[String], current: &[String]) -> Map<String, Value> {
+    Map::from_iter(
+        [("path", json!(path)), ("flag", json!(flag)), ("allowed_unsafe_sysctls", json!(all)), ("previous", json!(current))]
+            .map(|(key, value)| (key.to_owned(), value)),
+    )
+}
+
 /// Which place this kubelet reads.
 fn choose(kubelet: &Kubelet, exists: &dyn Fn(&Path) -> bool) -> Result<Place, PlanError> {
-    if kubelet.flag_in_unit {
+    if kubelet.flag_in_unit.is_some() {
         return Err(PlanError::failed(
             "kubelet's unit or one of its drop-ins sets --allowed-unsafe-sysctls itself, and a flag wins over every configuration file: change it there",
         ));
@@ -232,7 +243,7 @@ mod tests {
         assert_eq!(choose(&kubelet, &|_| false).unwrap(), Place::DropIn(Path::new("/d").join(DROP_IN), "/d".into()));
         kubelet.flag = Some(("/e.env".into(), "KUBELET_ARGS".into(), vec![]));
         assert_eq!(choose(&kubelet, &|_| false).unwrap(), Place::Flag("/e.env".into(), "KUBELET_ARGS".into()));
-        kubelet.flag_in_unit = true;
+        kubelet.flag_in_unit = Some(vec![]);
         assert!(choose(&kubelet, &|_| false).unwrap_err().to_string().contains("a flag wins"));
     }
 }

@@ -23,8 +23,8 @@ pub struct Kubelet {
     pub config_dir: Option<PathBuf>,
     /// An environment file and variable that hold the flag for unsafe sysctls already. Flags win over configuration files.
     pub flag: Option<(PathBuf, String, Vec<String>)>,
-    /// The flag stands where this module does not edit: in the unit itself or a drop-in.
-    pub flag_in_unit: bool,
+    /// The flag's list where this module does not edit: in the unit itself or a drop-in.
+    pub flag_in_unit: Option<Vec<String>>,
 }
 
 /// Looks at the kubelet of a host.
@@ -96,23 +96,26 @@ pub fn look(view: &dyn View) -> Result<Kubelet, ViewError> {
         match from_file {
             Some((path, assignment)) => {
                 if let Some(range) = env_file::flag_value(&assignment.value) {
-                    let list =
-                        assignment.value[range].trim_matches(['\'', '"']).split(',').map(|s| s.trim().to_owned()).filter(|s| !s.is_empty());
-                    kubelet.flag = Some((path.clone(), name.clone(), list.collect()));
+                    kubelet.flag = Some((path.clone(), name.clone(), list(&assignment.value[range])));
                 }
                 line.extend(words(&assignment.value));
             }
             None => {
                 let value = environment.iter().rev().find(|(n, _)| n == name).map(|(_, v)| v.as_str()).unwrap_or("");
-                kubelet.flag_in_unit |= env_file::flag_value(value).is_some();
+                kubelet.flag_in_unit = env_file::flag_value(value).map(|range| list(&value[range])).or(kubelet.flag_in_unit);
                 line.extend(words(value));
             }
         }
     }
-    kubelet.flag_in_unit |= env_file::flag_value(&exec).is_some();
+    kubelet.flag_in_unit = env_file::flag_value(&exec).map(|range| list(&exec[range])).or(kubelet.flag_in_unit);
     kubelet.config = flag(&line, "--config");
     kubelet.config_dir = flag(&line, "--config-dir");
     Ok(kubelet)
+}
+
+/// The items of a flag's list.
+fn list(text: &str) -> Vec<String> {
+    text.trim_matches(['\'', '"']).split(',').map(|s| s.trim().to_owned()).filter(|s| !s.is_empty()).collect()
 }
 
 /// The value of a path flag, in either spelling; the last one wins.
