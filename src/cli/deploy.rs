@@ -3,7 +3,7 @@
 use super::cluster::{ClusterArgs, Ready, duration, ready, run};
 use super::{CliError, Exit};
 use crate::kube::deploy::{Deployment, Options, Plan, deploy as bring_up, plan, word};
-use crate::kube::{KubeError, Outcome};
+use crate::kube::{KubeError, Leave, Outcome, Role};
 use crate::report::{Paint, Steps, Tone, colour_wanted, unified};
 use clap::Args;
 use serde_json::json;
@@ -106,10 +106,11 @@ fn show(plan: &Plan, args: &DeployArgs, paint: Paint) {
         let labels: Vec<_> =
             plan.labels.changes.iter().map(|c| json!({"node": c.node, "key": c.key, "before": c.before, "after": c.after})).collect();
         let problems: Vec<_> = plan.problems.iter().map(ToString::to_string).collect();
+        let leaving: Vec<_> = plan.leaving.iter().map(leave_json).collect();
         println!(
             "{}",
             json!({"event": "plan", "check": args.check, "objects": objects, "labels": labels, "restarts": plan.restarts,
-                "leaving": plan.leaving, "problems": problems, "changed": plan.changes()})
+                "leaving": leaving, "problems": problems, "changed": plan.changes()})
         );
         return;
     }
@@ -140,14 +141,14 @@ fn show(plan: &Plan, args: &DeployArgs, paint: Paint) {
             unified(diff, paint).iter().for_each(|line| println!("    {line}"));
         }
     }
-    for pod in &plan.leaving {
-        println!("{} {pod}: taken out of the cluster", paint.text(Tone::Bad, "empty   "));
+    for leave in &plan.leaving {
+        println!("{} {leave}", paint.text(Tone::Bad, if leave.role == Role::Target { "empty   " } else { "remove  " }));
     }
     for pod in &plan.restarts {
         println!("{} {pod}", paint.text(Tone::Change, "restart "));
     }
     let unchanged = plan.objects.iter().filter(|o| o.outcome == Outcome::Unchanged).count();
-    let changed = plan.objects.len() - unchanged + plan.labels.changes.len();
+    let changed = plan.objects.len() - unchanged + plan.labels.changes.len() + plan.leaving.len() + plan.restarts.len();
     if args.check {
         match plan.changes() {
             true => println!("{changed} changes, {unchanged} objects are as they should be. Nothing was changed: this was a dry run."),
@@ -157,6 +158,10 @@ fn show(plan: &Plan, args: &DeployArgs, paint: Paint) {
             println!("The API server could not check what goes into a namespace, or in the place of an object, that is not there yet.");
         }
     }
+}
+
+fn leave_json(leave: &Leave) -> serde_json::Value {
+    json!({"pod": leave.pod, "node": leave.node, "moves": leave.moves, "label": leave.label})
 }
 
 /// What stands in the way, field by field, and how to go on.

@@ -60,7 +60,7 @@ fn lines(status: &Status, paint: Paint) -> Vec<String> {
     let (word, tone) = match (status.deployed, status.is_well()) {
         (false, _) => ("not deployed", Tone::Doubt),
         (true, true) => ("well", Tone::Good),
-        (true, false) => ("not complete", Tone::Bad),
+        (true, false) => ("not as the spec says", Tone::Bad),
     };
     let mut out = vec![
         format!("{} {} in namespace {}: {}", paint.text(Tone::Strong, "Cluster"), status.name, status.namespace, paint.text(tone, word)),
@@ -98,6 +98,9 @@ fn lines(status: &Status, paint: Paint) -> Vec<String> {
             }
             if !node.mountpaths.is_empty() {
                 notes.push(node.mountpaths.join(" "));
+            }
+            if !node.stray.is_empty() {
+                notes.push(paint.text(Tone::Bad, &node.stray));
             }
             if !node.why.is_empty() {
                 notes.push(paint.text(Tone::Bad, &node.why));

@@ -198,7 +198,7 @@ async fn aisnode(request: &Request) -> Result<ModuleDone, String> {
         report.diff = o.diff.clone().filter(|_| request.diff);
         changes.push(report);
     }
-    changes.extend(plan.leaving.iter().map(|pod| change(format!("{pod}: leaves the cluster"))));
+    changes.extend(plan.leaving.iter().map(|leave| change(leave.to_string())));
     changes.extend(plan.restarts.iter().map(|pod| change(format!("{pod}: restarted"))));
     if !request.check {
         deploy(&server, &deployment, &plan, options, &mut Quiet).await.map_err(text)?;

@@ -98,8 +98,12 @@ pub async fn apply(server: &Server, object: &Object, options: Options) -> Result
             recreated = true;
         }
     }
-    let patch = Patch::Apply { force: options.force };
-    let after = match server.patch(kind, namespace, name, patch, &object.json, options.dry_run).await {
+    let ask = async |force| server.patch(kind, namespace, name, Patch::Apply { force }, &object.json, options.dry_run).await;
+    let asked = match ask(options.force).await {
+        Err(KubeError::Conflict { causes, .. }) if causes.iter().all(is_ours) => ask(true).await,
+        other => other,
+    };
+    let after = match asked {
         Ok(after) => after,
         // A dry run of the namespace does not make it, and the server can't check what would be in it.
         Err(KubeError::Missing(_)) if options.dry_run && before.is_none() && misses_namespace(server, namespace).await? => {
@@ -116,6 +120,11 @@ pub async fn apply(server: &Server, object: &Object, options: Options) -> Result
         _ => Outcome::Changed,
     };
     Ok(Applied { title: object.title(), outcome, diff, unchecked: false })
+}
+
+/// A field is ours in another way already: a number of pods that was made smaller one by one.
+fn is_ours(cause: &Cause) -> bool {
+    cause.message.starts_with(&format!("conflict with \"{MANAGER}\""))
 }
 
 async fn misses_namespace(server: &Server, namespace: Option<&str>) -> Result<bool, KubeError> {

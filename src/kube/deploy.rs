@@ -3,9 +3,10 @@
 
 use super::apply::{Applied, Options as ApplyOptions, Outcome, apply, gone};
 use super::labels::{LabelChange, LabelPlan, plan_labels, set_labels};
+use super::leave::{Leave, leaving};
 use super::neighbours::{Claim, claims, clashes};
 use super::pods::pods;
-use super::{Info, KubeError, Progress, Role, Server, kind, members, rollout, shrink, wait};
+use super::{Info, KubeError, Progress, Role, Server, kind, members, primary, rollout, shrink, wait};
 use crate::cluster::{Object, Resolved};
 use crate::diag::Diagnostics;
 use crate::host::Diff;
@@ -56,8 +57,8 @@ pub struct Plan {
     pub restarts: Vec<String>,
     /// What stands in the way; nothing is changed while there is any.
     pub problems: Vec<KubeError>,
-    /// Targets to be emptied and taken out, by pod.
-    pub leaving: Vec<String>,
+    /// Pods that leave their nodes, in order; targets are emptied before.
+    pub leaving: Vec<Leave>,
 }
 
 impl Plan {
@@ -98,8 +99,14 @@ pub async fn plan(server: &Server, deployment: &Deployment, options: Options) ->
     for object in surplus(server, deployment).await? {
         plan.objects.push(removed(&object));
     }
-    plan.leaving = shrink::leaving(server, &deployment.info).await?;
-    plan.restarts = rollout::expected(server, &deployment.info, &plan.objects).await?;
+    let all = pods(server, &deployment.info).await?;
+    let (leave, stuck) = leaving(server, &deployment.info, &all).await?;
+    plan.problems.extend(stuck);
+    if let Some(first) = leave.iter().find(|l| l.role == Role::Target && !l.moves).filter(|_| options.timeout.is_zero()) {
+        plan.problems.push(KubeError::Other(format!("{} is to be emptied, which takes time: --timeout 0 leaves none", first.pod)));
+    }
+    plan.restarts = rollout::expected(server, &deployment.info, all, &plan.objects, &leave).await?;
+    plan.leaving = leave;
     Ok(plan)
 }
 
@@ -134,9 +141,7 @@ pub async fn deploy(
             progress.line(&format!("node {node}: label {}={}", change.key, change.after.as_deref().unwrap_or_default()));
         }
     }
-    if !plan.leaving.is_empty() {
-        shrink::empty(server, info, &plan.leaving, end, progress).await?;
-    }
+    shrink::smaller(server, info, &plan.leaving, end, progress).await?;
     push_config(server, info, plan, progress).await?;
     let how = ApplyOptions { dry_run: false, force: options.force, recreate: options.recreate };
     for object in &deployment.objects {
@@ -156,6 +161,7 @@ pub async fn deploy(
     if options.timeout.is_zero() {
         return Ok(());
     }
+    shrink::elsewhere(server, info, &plan.leaving, end, progress).await?;
     rollout::roll(server, info, end, progress).await?;
     let map = wait::complete(server, info, end, progress).await?;
     // Later the primary is where an election put it, and stays there.
@@ -164,7 +170,7 @@ pub async fn deploy(
         .iter()
         .any(|o| o.outcome == Outcome::Created && o.title == format!("StatefulSet {}/{}-proxy", info.namespace, info.name));
     if let Some(node) = info.initial_primary.as_ref().filter(|_| first) {
-        shrink::primary_on(server, info, &map, node, end, progress).await?;
+        primary::primary_on(server, info, &map, node, end, progress).await?;
     }
     rebalance(server, info, &map, info.rebalance, progress).await
 }
