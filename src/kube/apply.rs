@@ -110,6 +110,9 @@ pub async fn apply(server: &Server, object: &Object, options: Options) -> Result
             let diff = difference(&object.title(), None, &object.json);
             return Ok(Applied { title: object.title(), outcome: Outcome::Created, diff, unchecked: true });
         }
+        Err(KubeError::Missing(text)) if before.is_none() && text.contains("page not found") => {
+            return Err(KubeError::Missing(unknown_kind(&object.title(), kind)));
+        }
         Err(e) => return Err(e),
     };
     let diff = difference(&object.title(), before.as_ref(), &after);
@@ -120,6 +123,16 @@ pub async fn apply(server: &Server, object: &Object, options: Options) -> Result
         _ => Outcome::Changed,
     };
     Ok(Applied { title: object.title(), outcome, diff, unchecked: false })
+}
+
+/// A kind that the API server has no page for, and what brings it.
+fn unknown_kind(title: &str, kind: &Kind) -> String {
+    let way = match kind.name {
+        "PodMonitor" => ": install the Prometheus operator, or leave `monitoring.pod_monitor` out",
+        "Certificate" => ": install cert-manager, or give `tls.secret` in place of `tls.certificate`",
+        _ => "",
+    };
+    format!("{title}: this Kubernetes cluster does not know the kind {} ({}){way}", kind.name, kind.api_version)
 }
 
 /// A field is ours in another way already: a number of pods that was made smaller one by one.

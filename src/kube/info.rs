@@ -45,6 +45,8 @@ pub struct Info {
     pub name: String,
     /// Its namespace.
     pub namespace: String,
+    /// The image of aisnode.
+    pub image: String,
     /// Nodes speak HTTPS.
     pub https: bool,
     /// Its StatefulSets.
@@ -94,6 +96,7 @@ impl Info {
         Self {
             name: c.name.to_string(),
             namespace: c.namespace.to_string(),
+            image: c.images.aisnode.to_string(),
             https: resolved.scheme() == "https",
             sets,
             labels,
@@ -124,6 +127,11 @@ impl Info {
     /// Whether the spec wants a pod of the role on the node; true where nobody knows.
     pub fn names(&self, role: Role, node: &str) -> bool {
         self.sets.iter().any(|s| s.role == role && (s.nodes.is_empty() || s.nodes.iter().any(|n| n == node)))
+    }
+
+    /// The ConfigMap with the cluster's configuration.
+    pub fn config_map(&self) -> String {
+        format!("{}-global-cm", self.name)
     }
 
     /// Picks the pods of the cluster's proxies and targets.

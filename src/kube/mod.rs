@@ -19,10 +19,12 @@ pub mod pods;
 mod primary;
 mod progress;
 mod rollout;
+mod running;
 mod server;
 mod shrink;
 pub mod status;
 mod taints;
+mod token;
 pub mod wait;
 
 pub use apply::{Applied, MANAGER, Options, Outcome, apply};
@@ -36,3 +38,4 @@ pub use leave::Leave;
 pub use progress::{Progress, Quiet};
 pub use server::{Patch, Server};
 pub use taints::{Taint, TaintChange, plan_taints, set_taints};
+pub use token::Token;

@@ -99,6 +99,7 @@ mod tests {
         let info = Info {
             name: "ais".into(),
             namespace: "two".into(),
+            image: String::new(),
             https: false,
             sets: vec![],
             labels: vec![],
