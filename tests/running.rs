@@ -92,9 +92,12 @@ fn a_cluster_with_authentication_is_shown_a_token() {
     let status = said(&world.run("status", SPEC, &[]));
     assert!(status.contains("asks for a token") && !status.contains("credentials"), "{status}");
 
+    // Restarts wait for the end of a rebalance that runs.
+    world.stand_in.cluster.lock().unwrap().rebalance = Some(Instant::now() + Duration::from_secs(5));
     let newer = SPEC.replace("v5.0", "v5.1").replace("enabled: false", "enabled: true");
     let text = world.good("deploy", &newer, &["--timeout", "120s", "--token-file", &good]);
     assert_eq!(restarted(&text).len(), 6, "{text}");
+    assert_eq!(world.stand_in.cluster.lock().unwrap().harm, Vec::<String>::new());
     world.good("status", &newer, &["--token-file", &good]);
 }
 

@@ -149,6 +149,16 @@ pub async fn config(server: &Server, info: &Info, map: &Map, pods: &[Pod]) -> Re
     serde_json::from_str(&text).map_err(|e| KubeError::Other(format!("{doing}: the answer is no JSON: {e}")))
 }
 
+/// Whether objects are being moved between targets just now.
+pub async fn rebalancing(server: &Server, info: &Info, map: &Map, pods: &[Pod]) -> Result<bool, KubeError> {
+    let pod = primary_pod(map, pods)?;
+    let doing = format!("ask {} whether a rebalance runs", pod.name);
+    let question = json!({"kind": "rebalance", "show_active": true});
+    let text = server.ask_through(&through(info, pod, "cluster?what=status_all"), &question, &doing).await?;
+    let json: Json = serde_json::from_str(&text).map_err(|e| KubeError::Other(format!("{doing}: the answer is no JSON: {e}")))?;
+    Ok(json.as_array().is_some_and(|running| !running.is_empty()))
+}
+
 /// The mountpaths a target uses.
 pub async fn mountpaths(server: &Server, info: &Info, pod: &Pod) -> Result<Vec<String>, KubeError> {
     let doing = format!("ask {} for its mountpaths", pod.name);

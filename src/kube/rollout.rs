@@ -108,6 +108,8 @@ pub async fn roll(server: &Server, info: &Info, end: Instant, progress: &mut dyn
                 halt(&what, left, quiet)
             })?;
             if !quiet {
+                let waiting = settled(server, info, end, progress).await;
+                waiting.map_err(|e| halt(&format!("{} is to be restarted: {e}", pod.name), left, quiet))?;
                 rebalance(server, info, &map, false, progress).await?;
                 quiet = true;
             }
@@ -123,6 +125,24 @@ pub async fn roll(server: &Server, info: &Info, end: Instant, progress: &mut dyn
             .await
             .map_err(|e| halt(&format!("{} does not come back: {e}", pod.name), left - 1, quiet))?;
         progress.line(&format!("{}: restarted, back in the cluster", pod.name));
+    }
+}
+
+/// Waits until no rebalance runs: a restart would break it off, and it begins again by itself only while rebalancing is on. (A target
+/// that has just come is being filled.)
+async fn settled(server: &Server, info: &Info, end: Instant, progress: &mut dyn Progress) -> Result<(), KubeError> {
+    loop {
+        let all = pods(server, info).await?;
+        let map = members::map(server, info, &all).await?;
+        // A release that does not answer this is not waited for.
+        if !members::rebalancing(server, info, &map, &all).await.unwrap_or(false) {
+            return Ok(());
+        }
+        if Instant::now() >= end {
+            return Err(KubeError::Other("the time is up (--timeout), and a rebalance still moves objects between targets".into()));
+        }
+        progress.now("a rebalance moves objects between targets; restarts wait for its end");
+        sleep(PAUSE).await;
     }
 }
 

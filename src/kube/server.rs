@@ -209,6 +209,11 @@ impl Server {
         self.request_by(&self.impatient, "GET", path, "application/json", None, doing).await
     }
 
+    /// GET with a question in its body, likewise.
+    pub async fn ask_through(&self, path: &str, question: &Json, doing: &str) -> Result<String, KubeError> {
+        self.request_by(&self.impatient, "GET", path, "application/json", Some(question), doing).await
+    }
+
     /// A merge patch of anything, by its path and query.
     pub async fn merge_at(&self, path: &str, body: &Json) -> Result<(), KubeError> {
         self.request("PATCH", path, "application/merge-patch+json", Some(body), &format!("patch {path}")).await.map(|_| ())

@@ -167,6 +167,8 @@ pub struct Cluster {
     pub shy: Vec<String>,
     /// Targets in maintenance: since when, and whether a rebalance moves their objects.
     pub maintenance: BTreeMap<String, (Instant, bool)>,
+    /// Until when a rebalance moves objects.
+    pub rebalance: Option<Instant>,
     /// What went wrong for users: objects that were lost, targets that came back after they were emptied.
     pub harm: Vec<String>,
     /// Whether clients must show this token.
@@ -186,6 +188,10 @@ impl Cluster {
             None => 0,
             Some((since, moves)) => 4 | if *moves && since.elapsed() > MOVING { 16 } else { 0 },
         }
+    }
+
+    fn rebalances(&self) -> bool {
+        self.rebalance.is_some_and(|until| Instant::now() < until)
     }
 
     fn is_member(&mut self, pod: &Pod) -> bool {
@@ -317,13 +323,23 @@ fn answer(method: &str, path: &str, body: &[u8], cluster: &Mutex<Cluster>, info:
             )
         }
         ("GET", "/v1/daemon?what=mountpaths") => Some(json!({"available": ["/ais/sda"]})),
+        ("GET", "/v1/cluster?what=status_all") => {
+            let asked: Json = serde_json::from_slice(body).ok()?;
+            let running = asked["kind"] == "rebalance" && asked["show_active"] == true && state.rebalances();
+            Some(if running { json!([{"uuid": "g1"}]) } else { json!(null) })
+        }
         ("GET", "/v1/cluster?what=cluster_config") => Some(state.config.clone()),
         ("PUT", "/v1/cluster") => {
             let message: Json = serde_json::from_slice(body).ok()?;
             let action = message["action"].as_str()?.to_owned();
             state.heard.push(format!("{action} {}", message["value"]));
             match action.as_str() {
-                "set-config" => merge(&mut state.config, &message["value"]),
+                "set-config" => {
+                    if message["value"]["rebalance"]["enabled"] == false && state.rebalances() {
+                        state.harm.push("rebalance was broken off".into());
+                    }
+                    merge(&mut state.config, &message["value"]);
+                }
                 "start-maintenance" => {
                     let moves = state.config["rebalance"]["enabled"] == true;
                     state.maintenance.insert(message["value"]["sid"].as_str()?.to_owned(), (Instant::now(), moves));
