@@ -2,104 +2,10 @@
 
 mod support;
 
-use fettle::kube::{Info, KINDS, Server, covers, kind};
+use fettle::kube::{covers, kind};
 use serde_json::{Value as Json, json};
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::process::Output;
 use std::time::{Duration, Instant};
-use support::control_plane::{ControlPlane, StandIn};
-
-const SPEC: &str = "\
-name: ais
-namespace: storage
-images:
-  aisnode: docker.io/aistorage/aisnode:v5.0
-  init: docker.io/aistorage/ais-init:v5.0
-proxies:
-  nodes: [n1, n2, n3]
-targets:
-  nodes: [n1, n2, n3]
-  mountpaths:
-    - path: /ais/sda
-config:
-  mirror:
-    enabled: false
-";
-
-struct World {
-    plane: ControlPlane,
-    stand_in: StandIn,
-}
-
-impl World {
-    fn new() -> Option<Self> {
-        let plane = ControlPlane::start(&["n1", "n2", "n3", "n4"])?;
-        let stand_in = StandIn::start(&plane, &info());
-        Some(Self { plane, stand_in })
-    }
-
-    fn spec(&self, text: &str) -> PathBuf {
-        let path = self.plane.folder().join("cluster.yml");
-        std::fs::write(&path, text).unwrap();
-        path
-    }
-
-    /// Runs fettle on the spec as the administrator.
-    fn run(&self, command: &str, spec: &str, more: &[&str]) -> Output {
-        self.run_as(&self.plane.admin, command, spec, more)
-    }
-
-    fn run_as(&self, kubeconfig: &std::path::Path, command: &str, spec: &str, more: &[&str]) -> Output {
-        let spec = self.spec(spec);
-        let mut fettle = support::fettle_command([command]);
-        fettle.arg(spec).arg("--kubeconfig").arg(kubeconfig).args(more);
-        fettle.output().unwrap()
-    }
-
-    fn good(&self, command: &str, spec: &str, more: &[&str]) -> String {
-        support::succeeded(command, &self.run(command, spec, more))
-    }
-
-    fn get(&self, kind_name: &str, name: &str) -> Option<Json> {
-        self.plane.with(|server| async move { server.get(kind(kind_name).unwrap(), Some("storage"), name).await.unwrap() })
-    }
-
-    fn labels(&self, node: &str) -> Json {
-        self.get("Node", node).unwrap()["metadata"]["labels"].take()
-    }
-
-    /// The versions of everything that was deployed.
-    fn versions(&self) -> BTreeMap<String, String> {
-        self.plane.with(|server: Server| async move {
-            let mut all = BTreeMap::new();
-            for kind in KINDS.iter().filter(|k| !["Event", "Pod"].contains(&k.name)) {
-                for object in server.list(kind, Some("storage"), "app.kubernetes.io/managed-by=fettle").await.unwrap() {
-                    let meta = &object["metadata"];
-                    all.insert(format!("{} {}", kind.name, meta["name"]), meta["resourceVersion"].to_string());
-                }
-            }
-            all
-        })
-    }
-}
-
-fn info() -> Info {
-    info_of(SPEC)
-}
-
-fn info_of(spec: &str) -> Info {
-    Info::new(&fettle::cluster::read("cluster.yml", spec).unwrap().resolve(None, None).unwrap())
-}
-
-fn said(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
-/// The lines of a rollout, in order: who was restarted.
-fn restarted(text: &str) -> Vec<&str> {
-    text.lines().filter_map(|l| l.strip_suffix(": restarted, back in the cluster")).collect()
-}
+use support::world::{SPEC, World, restarted, said};
 
 #[test]
 fn a_cluster_comes_up_and_a_second_deploy_changes_nothing() {
@@ -232,11 +138,19 @@ fn settings_reach_a_running_cluster_and_targets_are_emptied_before_they_go() {
     let heard = world.stand_in.heard();
     assert!(heard.iter().any(|h| h.starts_with("set-config") && h.contains("\"mirror\":{\"enabled\":true}")), "{heard:?}");
 
-    let fewer = other.replace("targets:\n  nodes: [n1, n2, n3]", "targets:\n  nodes: [n1, n2]");
+    // The node that goes is the one on which the highest number runs.
+    let last = world.get("Pod", "ais-target-2").unwrap()["spec"]["nodeName"].as_str().unwrap().to_owned();
+    let stay: Vec<&str> = ["n1", "n2", "n3"].into_iter().filter(|n| *n != last).collect();
+    let fewer = other.replace("targets:\n  nodes: [n1, n2, n3]", &format!("targets:\n  nodes: [{}]", stay.join(", ")));
     let plan = world.good("deploy", &fewer, &["--check"]);
-    assert!(plan.contains("empty    ais-target-2: taken out of the cluster"), "{plan}");
+    assert!(
+        plan.contains(&format!(
+            "empty    ais-target-2: taken out of the cluster, and {last} emptied; the node loses the label nvidia.com/ais-target"
+        )),
+        "{plan}"
+    );
     let text = world.good("deploy", &fewer, &["--timeout", "60s"]);
-    assert!(text.contains("ais-target-2: leaving the cluster, its objects move to the others"), "{text}");
+    assert!(text.contains(&format!("ais-target-2: leaving the cluster, its objects move from {last} to the others")), "{text}");
     assert!(world.stand_in.heard().iter().any(|h| h.starts_with("decommission-node") && h.contains("ais-target-2")));
     let end = Instant::now() + Duration::from_secs(20);
     while world.get("Pod", "ais-target-2").is_some() {

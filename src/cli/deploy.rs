@@ -2,11 +2,12 @@
 
 use super::cluster::{ClusterArgs, Ready, duration, ready, run};
 use super::{CliError, Exit};
-use crate::kube::deploy::{Deployment, Options, Plan, deploy as bring_up, plan, word};
-use crate::kube::{KubeError, Outcome};
+use crate::kube::deploy::{Deployment, Options, Plan, deploy as bring_up, keeps, plan, word};
+use crate::kube::{KubeError, Leave, Outcome, Role, Token};
 use crate::report::{Paint, Steps, Tone, colour_wanted, unified};
 use clap::Args;
 use serde_json::json;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Options of `fettle deploy`.
@@ -26,6 +27,12 @@ pub struct DeployArgs {
     /// Replace objects whose difference can't be changed in place; pods and volume claims of StatefulSets stay
     #[arg(long)]
     recreate: bool,
+    /// Deploy a release that AIStore does not go to from the one that runs: an earlier one, or 5.1 and later from 4
+    #[arg(long)]
+    any_release: bool,
+    /// Token of an administrator, for clusters with authentication; otherwise $AIS_AUTHN_TOKEN or the file $AIS_AUTHN_TOKEN_FILE
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
     /// How long to wait until the cluster is complete; 0: don't wait, and restart nothing
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration)]
     timeout: Duration,
@@ -44,10 +51,12 @@ pub fn deploy(args: &DeployArgs) -> Result<Exit, CliError> {
     let again = "stopped; what was begun goes on in the cluster. Run the same again to see it through";
     run(
         async {
-            let Ready { server, resolved, inventory } = ready(&args.cluster).await?;
+            let Ready { mut server, resolved, inventory } = ready(&args.cluster).await?;
+            server.token = Token::find(args.token_file.as_deref())?;
             let deployment = Deployment::new(&resolved)?;
             let paint = Paint { on: colour_wanted() };
-            let options = Options { force: args.force_conflicts, recreate: args.recreate, timeout: args.timeout };
+            let options =
+                Options { force: args.force_conflicts, recreate: args.recreate, any_release: args.any_release, timeout: args.timeout };
             if !args.no_preflight {
                 match &inventory {
                     Some(inventory) => {
@@ -60,7 +69,7 @@ pub fn deploy(args: &DeployArgs) -> Result<Exit, CliError> {
                     None => eprintln!("The hosts are not looked at: no inventory was given (-i)."),
                 }
             }
-            let plan = plan(&server, &deployment, options).await?;
+            let plan = plan(&server, &deployment, options).await.map_err(|e| away(e, "nothing was changed; run the same again"))?;
             show(&plan, args, paint);
             if !plan.problems.is_empty() {
                 return Err(problems(&plan.problems, "deploy"));
@@ -71,7 +80,7 @@ pub fn deploy(args: &DeployArgs) -> Result<Exit, CliError> {
             let mut steps = Steps::new(paint, args.json);
             let result = bring_up(&server, &deployment, &plan, options, &mut steps).await;
             steps.done();
-            result?;
+            result.map_err(|e| away(e, "what was begun goes on in the cluster; run the same again to see it through"))?;
             let info = &deployment.info;
             let what = match (plan.changes(), args.timeout.is_zero()) {
                 (_, true) => "applied; not waited for",
@@ -106,10 +115,11 @@ fn show(plan: &Plan, args: &DeployArgs, paint: Paint) {
         let labels: Vec<_> =
             plan.labels.changes.iter().map(|c| json!({"node": c.node, "key": c.key, "before": c.before, "after": c.after})).collect();
         let problems: Vec<_> = plan.problems.iter().map(ToString::to_string).collect();
+        let leaving: Vec<_> = plan.leaving.iter().map(leave_json).collect();
         println!(
             "{}",
             json!({"event": "plan", "check": args.check, "objects": objects, "labels": labels, "restarts": plan.restarts,
-                "leaving": plan.leaving, "problems": problems, "changed": plan.changes()})
+                "leaving": leaving, "kept": plan.kept, "rebalance": plan.rebalance, "problems": problems, "changed": plan.changes()})
         );
         return;
     }
@@ -140,14 +150,24 @@ fn show(plan: &Plan, args: &DeployArgs, paint: Paint) {
             unified(diff, paint).iter().for_each(|line| println!("    {line}"));
         }
     }
-    for pod in &plan.leaving {
-        println!("{} {pod}: taken out of the cluster", paint.text(Tone::Bad, "empty   "));
+    for setting in &plan.kept {
+        println!("{} {}", paint.text(Tone::Doubt, "keep    "), keeps(setting));
+    }
+    for leave in &plan.leaving {
+        println!("{} {leave}", paint.text(Tone::Bad, if leave.role == Role::Target { "empty   " } else { "remove  " }));
     }
     for pod in &plan.restarts {
         println!("{} {pod}", paint.text(Tone::Change, "restart "));
     }
+    if let Some(on) = plan.rebalance {
+        println!("{} rebalance: {}", paint.text(Tone::Change, "set     "), if on { "on" } else { "off" });
+    }
     let unchanged = plan.objects.iter().filter(|o| o.outcome == Outcome::Unchanged).count();
-    let changed = plan.objects.len() - unchanged + plan.labels.changes.len();
+    let changed = plan.objects.len() - unchanged
+        + plan.labels.changes.len()
+        + plan.leaving.len()
+        + plan.restarts.len()
+        + usize::from(plan.rebalance.is_some());
     if args.check {
         match plan.changes() {
             true => println!("{changed} changes, {unchanged} objects are as they should be. Nothing was changed: this was a dry run."),
@@ -157,6 +177,16 @@ fn show(plan: &Plan, args: &DeployArgs, paint: Paint) {
             println!("The API server could not check what goes into a namespace, or in the place of an object, that is not there yet.");
         }
     }
+}
+
+/// How to go on where the API server is away.
+fn away(error: KubeError, how: &str) -> CliError {
+    let again = if error.is_passing() { format!("\n{how} when it answers") } else { String::new() };
+    CliError::Failed(format!("{error}{again}"))
+}
+
+fn leave_json(leave: &Leave) -> serde_json::Value {
+    json!({"pod": leave.pod, "node": leave.node, "moves": leave.moves, "label": leave.label})
 }
 
 /// What stands in the way, field by field, and how to go on.

@@ -3,7 +3,7 @@
 use super::cluster::{ClusterArgs, Ready, ready, run};
 use super::{CliError, Exit};
 use crate::kube::status::{NodeStatus, Status, status as ask};
-use crate::kube::{Info, Role};
+use crate::kube::{Info, Role, Token};
 use crate::report::{Paint, Tone, colour_wanted};
 use clap::Args;
 use std::io::IsTerminal;
@@ -14,6 +14,9 @@ use std::time::Duration;
 pub struct StatusArgs {
     #[command(flatten)]
     cluster: ClusterArgs,
+    /// Token of an administrator, for clusters with authentication; otherwise $AIS_AUTHN_TOKEN or the file $AIS_AUTHN_TOKEN_FILE
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<std::path::PathBuf>,
     /// Look again every two seconds until Ctrl-C
     #[arg(short, long)]
     watch: bool,
@@ -29,7 +32,8 @@ const PAUSE: Duration = Duration::from_secs(2);
 pub fn status(args: &StatusArgs) -> Result<Exit, CliError> {
     run(
         async {
-            let Ready { server, resolved, .. } = ready(&args.cluster).await?;
+            let Ready { mut server, resolved, .. } = ready(&args.cluster).await?;
+            server.token = Token::find(args.token_file.as_deref())?;
             let info = Info::new(&resolved);
             let paint = Paint { on: colour_wanted() };
             let clear = args.watch && std::io::stdout().is_terminal() && !args.json;
@@ -60,7 +64,7 @@ fn lines(status: &Status, paint: Paint) -> Vec<String> {
     let (word, tone) = match (status.deployed, status.is_well()) {
         (false, _) => ("not deployed", Tone::Doubt),
         (true, true) => ("well", Tone::Good),
-        (true, false) => ("not complete", Tone::Bad),
+        (true, false) => ("not as the spec says", Tone::Bad),
     };
     let mut out = vec![
         format!("{} {} in namespace {}: {}", paint.text(Tone::Strong, "Cluster"), status.name, status.namespace, paint.text(tone, word)),
@@ -98,6 +102,9 @@ fn lines(status: &Status, paint: Paint) -> Vec<String> {
             }
             if !node.mountpaths.is_empty() {
                 notes.push(node.mountpaths.join(" "));
+            }
+            if !node.stray.is_empty() {
+                notes.push(paint.text(Tone::Bad, &node.stray));
             }
             if !node.why.is_empty() {
                 notes.push(paint.text(Tone::Bad, &node.why));

@@ -2,6 +2,7 @@
 
 mod check;
 mod forms;
+mod guarded;
 mod object;
 mod objects;
 mod open;

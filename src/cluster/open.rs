@@ -22,6 +22,7 @@ pub fn open(files: &[PathBuf], inventory: Option<&Inventory>, labelled: Option<&
         match load(file).and_then(|cluster| cluster.resolve(inventory, labelled)) {
             Ok(resolved) => {
                 found.0.append(&mut resolved.check().0);
+                found.0.extend(super::guarded::warning(&resolved));
                 clusters.push(resolved);
             }
             Err(mut errors) => found.0.append(&mut errors.0),

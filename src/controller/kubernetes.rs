@@ -6,13 +6,13 @@
 use crate::cluster::{LabelledNodes, open};
 use crate::inventory::Inventory;
 use crate::kube::delete::{delete as take_away, find};
-use crate::kube::deploy::{Deployment, Options, deploy, plan, word};
+use crate::kube::deploy::{Deployment, Options, deploy, keeps, plan, word};
 use crate::kube::{
-    Access, Info, KubeError, Outcome, Quiet, Server, Taint, connect, kind, plan_labels, plan_taints, set_labels, set_taints,
+    Access, Info, KubeError, Outcome, Quiet, Server, Taint, Token, connect, kind, plan_labels, plan_taints, set_labels, set_taints,
 };
 use crate::protocol::{ChangeReport, ModuleDone};
 use serde_json::{Map, Value as Json, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What a host asks for.
@@ -169,21 +169,26 @@ async fn aisnode(request: &Request) -> Result<ModuleDone, String> {
         .filter_map(|s| s.as_str().map(str::to_owned))
         .collect();
     let inventory = if sources.is_empty() { None } else { Some(Inventory::load(&sources, None).map_err(|e| e.to_string())?) };
-    let server = request.server().await?;
+    let mut server = request.server().await?;
+    server.token = Token::find(request.text("token_file").map(Path::new)).map_err(text)?;
     let nodes = match kind("Node") {
         Some(kind) => LabelledNodes::from_nodes(&server.list(kind, None, "").await.map_err(text)?),
         None => LabelledNodes::default(),
     };
     let opened = open(std::slice::from_ref(&spec), inventory.as_ref(), Some(&nodes)).map_err(|e| e.to_string())?;
     let resolved = opened.clusters.first().ok_or("no cluster in the spec")?;
-    let warnings = opened.warnings.0.iter().map(ToString::to_string).collect();
+    let mut warnings: Vec<String> = opened.warnings.0.iter().map(ToString::to_string).collect();
     if request.is_absent() {
         return remove(request, &server, &Info::new(resolved), &resolved.labels(), warnings).await;
     }
     let deployment = Deployment::new(resolved).map_err(|e| e.to_string())?;
     let seconds = request.args.get("timeout").and_then(Json::as_u64).unwrap_or(600);
-    let options =
-        Options { force: request.flag("force_conflicts"), recreate: request.flag("recreate"), timeout: Duration::from_secs(seconds) };
+    let options = Options {
+        force: request.flag("force_conflicts"),
+        recreate: request.flag("recreate"),
+        any_release: request.flag("any_release"),
+        timeout: Duration::from_secs(seconds),
+    };
     let plan = plan(&server, &deployment, options).await.map_err(text)?;
     if !plan.problems.is_empty() {
         let all: Vec<String> = plan.problems.iter().map(ToString::to_string).collect();
@@ -198,8 +203,10 @@ async fn aisnode(request: &Request) -> Result<ModuleDone, String> {
         report.diff = o.diff.clone().filter(|_| request.diff);
         changes.push(report);
     }
-    changes.extend(plan.leaving.iter().map(|pod| change(format!("{pod}: leaves the cluster"))));
+    changes.extend(plan.leaving.iter().map(|leave| change(leave.to_string())));
     changes.extend(plan.restarts.iter().map(|pod| change(format!("{pod}: restarted"))));
+    changes.extend(plan.rebalance.map(|on| change(format!("rebalance: {}", if on { "on" } else { "off" }))));
+    warnings.extend(plan.kept.iter().map(|setting| keeps(setting)));
     if !request.check {
         deploy(&server, &deployment, &plan, options, &mut Quiet).await.map_err(text)?;
     }

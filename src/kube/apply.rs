@@ -98,13 +98,20 @@ pub async fn apply(server: &Server, object: &Object, options: Options) -> Result
             recreated = true;
         }
     }
-    let patch = Patch::Apply { force: options.force };
-    let after = match server.patch(kind, namespace, name, patch, &object.json, options.dry_run).await {
+    let ask = async |force| server.patch(kind, namespace, name, Patch::Apply { force }, &object.json, options.dry_run).await;
+    let asked = match ask(options.force).await {
+        Err(KubeError::Conflict { causes, .. }) if causes.iter().all(is_ours) => ask(true).await,
+        other => other,
+    };
+    let after = match asked {
         Ok(after) => after,
         // A dry run of the namespace does not make it, and the server can't check what would be in it.
         Err(KubeError::Missing(_)) if options.dry_run && before.is_none() && misses_namespace(server, namespace).await? => {
             let diff = difference(&object.title(), None, &object.json);
             return Ok(Applied { title: object.title(), outcome: Outcome::Created, diff, unchecked: true });
+        }
+        Err(KubeError::Missing(text)) if before.is_none() && text.contains("page not found") => {
+            return Err(KubeError::Missing(unknown_kind(&object.title(), kind)));
         }
         Err(e) => return Err(e),
     };
@@ -116,6 +123,21 @@ pub async fn apply(server: &Server, object: &Object, options: Options) -> Result
         _ => Outcome::Changed,
     };
     Ok(Applied { title: object.title(), outcome, diff, unchecked: false })
+}
+
+/// A kind that the API server has no page for, and what brings it.
+fn unknown_kind(title: &str, kind: &Kind) -> String {
+    let way = match kind.name {
+        "PodMonitor" => ": install the Prometheus operator, or leave `monitoring.pod_monitor` out",
+        "Certificate" => ": install cert-manager, or give `tls.secret` in place of `tls.certificate`",
+        _ => "",
+    };
+    format!("{title}: this Kubernetes cluster does not know the kind {} ({}){way}", kind.name, kind.api_version)
+}
+
+/// A field is ours in another way already: a number of pods that was made smaller one by one.
+fn is_ours(cause: &Cause) -> bool {
+    cause.message.starts_with(&format!("conflict with \"{MANAGER}\""))
 }
 
 async fn misses_namespace(server: &Server, namespace: Option<&str>) -> Result<bool, KubeError> {

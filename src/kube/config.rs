@@ -138,7 +138,7 @@ fn server(mut config: ::kube::Config, login: String) -> Result<Server, KubeError
     let client = make(config.clone())?;
     config.default_retry = false;
     let impatient = make(config)?;
-    Ok(Server { client, impatient, url, login })
+    Ok(Server { client, impatient, url, login, token: None })
 }
 
 /// The kubeconfig and its name for messages; `None`: there is none.

@@ -3,9 +3,11 @@
 
 use super::apply::{Applied, Options as ApplyOptions, Outcome, apply, gone};
 use super::labels::{LabelChange, LabelPlan, plan_labels, set_labels};
+use super::leave::{Leave, leaving};
 use super::neighbours::{Claim, claims, clashes};
-use super::pods::pods;
-use super::{Info, KubeError, Progress, Role, Server, kind, members, rollout, shrink, wait};
+use super::pods::{Pod, pods};
+use super::running::Before;
+use super::{Info, KubeError, Progress, Role, Server, kind, members, primary, rollout, running, shrink, wait};
 use crate::cluster::{Object, Resolved};
 use crate::diag::Diagnostics;
 use crate::host::Diff;
@@ -32,6 +34,13 @@ impl Deployment {
     pub fn new(resolved: &Resolved) -> Result<Self, Diagnostics> {
         Ok(Self { info: Info::new(resolved), objects: resolved.objects()?, labels: resolved.labels(), claims: claims(resolved) })
     }
+
+    /// `ais.json`, as the ConfigMap has it.
+    fn config(&self) -> Json {
+        let map = self.objects.iter().find(|o| o.kind() == "ConfigMap" && o.name() == self.info.config_map());
+        let text = map.and_then(|m| m.json["data"]["ais.json"].as_str()).unwrap_or_default();
+        serde_json::from_str(text).unwrap_or_default()
+    }
 }
 
 /// How to deploy.
@@ -41,6 +50,8 @@ pub struct Options {
     pub force: bool,
     /// Replace what can't be changed in place.
     pub recreate: bool,
+    /// Deploy releases that AIStore does not go to from the one that runs.
+    pub any_release: bool,
     /// How long to wait for the cluster to be complete; zero: don't wait, and roll nothing.
     pub timeout: Duration,
 }
@@ -56,8 +67,14 @@ pub struct Plan {
     pub restarts: Vec<String>,
     /// What stands in the way; nothing is changed while there is any.
     pub problems: Vec<KubeError>,
-    /// Targets to be emptied and taken out, by pod.
-    pub leaving: Vec<String>,
+    /// Pods that leave their nodes, in order; targets are emptied before.
+    pub leaving: Vec<Leave>,
+    /// Settings that the spec has no more and a running cluster keeps, with their values.
+    pub kept: Vec<String>,
+    /// What rebalancing is switched to in the end; `None`: it is so already, or nobody can tell yet.
+    pub rebalance: Option<bool>,
+    /// The cluster was never complete.
+    pub first: bool,
 }
 
 impl Plan {
@@ -67,6 +84,7 @@ impl Plan {
             || self.objects.iter().any(|o| o.outcome != Outcome::Unchanged)
             || !self.restarts.is_empty()
             || !self.leaving.is_empty()
+            || self.rebalance.is_some()
     }
 }
 
@@ -98,9 +116,37 @@ pub async fn plan(server: &Server, deployment: &Deployment, options: Options) ->
     for object in surplus(server, deployment).await? {
         plan.objects.push(removed(&object));
     }
-    plan.leaving = shrink::leaving(server, &deployment.info).await?;
-    plan.restarts = rollout::expected(server, &deployment.info, &plan.objects).await?;
+    let all = pods(server, &deployment.info).await?;
+    let (leave, stuck) = leaving(server, &deployment.info, &all).await?;
+    plan.problems.extend(stuck);
+    if let Some(first) = leave.iter().find(|l| l.role == Role::Target && !l.moves).filter(|_| options.timeout.is_zero()) {
+        plan.problems.push(KubeError::Other(format!("{} is to be emptied, which takes time: --timeout 0 leaves none", first.pod)));
+    }
+    plan.problems.extend(running::obstacles(&deployment.info, &all, options.any_release));
+    match switched(server, &deployment.info, &all).await {
+        Ok(rebalance) => plan.rebalance = rebalance,
+        // Deploying would end there, too.
+        Err(e @ KubeError::Denied(_)) => plan.problems.push(e),
+        Err(_) => {}
+    }
+    let before = Before::ask(server, &deployment.info).await?;
+    plan.first = before.first;
+    if !all.is_empty() {
+        plan.kept = before.kept(&deployment.config());
+    }
+    plan.restarts = rollout::expected(server, &deployment.info, all, &plan.objects, &leave).await?;
+    plan.leaving = leave;
     Ok(plan)
+}
+
+/// What rebalancing would be switched to, of a cluster that can be asked.
+async fn switched(server: &Server, info: &Info, pods: &[Pod]) -> Result<Option<bool>, KubeError> {
+    if !pods.iter().any(|p| p.role == Role::Proxy && p.ready) {
+        return Ok(None);
+    }
+    let map = members::map(server, info, pods).await?;
+    let config = members::config(server, info, &map, pods).await?;
+    Ok(Some(info.rebalance).filter(|wanted| config["rebalance"]["enabled"] != *wanted))
 }
 
 fn conflict(change: &LabelChange) -> KubeError {
@@ -134,9 +180,10 @@ pub async fn deploy(
             progress.line(&format!("node {node}: label {}={}", change.key, change.after.as_deref().unwrap_or_default()));
         }
     }
-    if !plan.leaving.is_empty() {
-        shrink::empty(server, info, &plan.leaving, end, progress).await?;
+    for setting in &plan.kept {
+        progress.line(&format!("configuration: {}", keeps(setting)));
     }
+    shrink::smaller(server, info, &plan.leaving, end, progress).await?;
     push_config(server, info, plan, progress).await?;
     let how = ApplyOptions { dry_run: false, force: options.force, recreate: options.recreate };
     for object in &deployment.objects {
@@ -156,17 +203,20 @@ pub async fn deploy(
     if options.timeout.is_zero() {
         return Ok(());
     }
+    shrink::elsewhere(server, info, &plan.leaving, end, progress).await?;
     rollout::roll(server, info, end, progress).await?;
     let map = wait::complete(server, info, end, progress).await?;
     // Later the primary is where an election put it, and stays there.
-    let first = plan
-        .objects
-        .iter()
-        .any(|o| o.outcome == Outcome::Created && o.title == format!("StatefulSet {}/{}-proxy", info.namespace, info.name));
-    if let Some(node) = info.initial_primary.as_ref().filter(|_| first) {
-        shrink::primary_on(server, info, &map, node, end, progress).await?;
+    if let Some(node) = info.initial_primary.as_ref().filter(|_| plan.first) {
+        primary::primary_on(server, info, &map, node, end, progress).await?;
     }
-    rebalance(server, info, &map, info.rebalance, progress).await
+    rebalance(server, info, &map, info.rebalance, progress).await?;
+    if plan.first { running::note_start(server, info).await } else { Ok(()) }
+}
+
+/// What becomes of a setting that the spec has no more.
+pub fn keeps(setting: &str) -> String {
+    format!("{setting} stays in the running cluster, though the spec has it no more; to change it, write the value it is to have")
 }
 
 /// `created`, `changed`, ….
@@ -201,7 +251,7 @@ pub(super) async fn rebalance(
 /// AIStore reads the ConfigMap only at its very first start; a cluster that runs is told new settings itself. It is told
 /// before the ConfigMap changes, so that a run which ends in between tells it again next time.
 async fn push_config(server: &Server, info: &Info, plan: &Plan, progress: &mut dyn Progress) -> Result<(), KubeError> {
-    let title = format!("ConfigMap {}/{}-global-cm", info.namespace, info.name);
+    let title = format!("ConfigMap {}/{}", info.namespace, info.config_map());
     let is_new = plan.objects.iter().any(|o| o.title == title && o.outcome == Outcome::Changed);
     if !is_new || info.config.as_object().is_none_or(serde_json::Map::is_empty) {
         return Ok(());

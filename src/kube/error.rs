@@ -95,6 +95,18 @@ impl KubeError {
         }
     }
 
+    /// From a pod that lets us in only with a token of AIStore's. `from`: where ours is from.
+    pub(super) fn from_pod(status: &::kube::core::Status, pod: &str, from: Option<&str>, doing: &str) -> Self {
+        let give = "--token-file FILE (`token_file` in a play), $AIS_AUTHN_TOKEN or $AIS_AUTHN_TOKEN_FILE, as for AIStore's own `ais`";
+        Self::Denied(match (from, status.code) {
+            (None, _) => format!("{doing}: {pod} asks for a token of AIStore's authentication: give an administrator's by {give}"),
+            (Some(from), 401) => {
+                format!("{doing}: {pod} does not accept the token of {from}: it is wrong or has expired; give another by {give}")
+            }
+            (Some(from), _) => format!("{doing}: the token of {from} may not do this at {pod}: give an administrator's by {give}"),
+        })
+    }
+
     fn from_status(status: &::kube::core::Status, server: &str, login: &str, doing: &str) -> Self {
         let causes: Vec<Cause> =
             status.details.iter().flat_map(|d| &d.causes).map(|c| Cause { field: c.field.clone(), message: c.message.clone() }).collect();

@@ -20,6 +20,8 @@ pub struct Member {
     pub primary: bool,
     /// In maintenance, or leaving.
     pub away: bool,
+    /// In maintenance, and all its objects were moved to the others without an error.
+    pub emptied: bool,
 }
 
 /// The cluster map.
@@ -35,6 +37,9 @@ pub struct Map {
 
 /// Flags in a node's map entry (AIStore's `meta.SnodeMaint`, `meta.SnodeDecomm`): bit 2 maintenance, bit 3 leaving.
 const AWAY: u64 = 0b1100;
+
+/// `meta.SnodeMaintPostReb`, bit 4: set when the rebalance that maintenance began has ended well, and not if it failed.
+const EMPTIED: u64 = 0b1_0000;
 
 impl Map {
     /// The primary proxy.
@@ -70,6 +75,7 @@ impl Map {
                     public_url: node["public_net"]["direct_url"].as_str().unwrap_or_default().to_owned(),
                     primary: id == primary,
                     away: flags & AWAY != 0,
+                    emptied: flags & EMPTIED != 0,
                 });
             }
         }
@@ -90,16 +96,10 @@ fn pod_of(node: &Json, pods: &[Pod], role: Role) -> String {
     named.map(|p| p.name.clone()).unwrap_or_default()
 }
 
-/// A path on a node's public port, through the API server.
+/// A path on a node's public port, through the API server. Port and scheme are those that this pod was started with.
 fn through(info: &Info, pod: &Pod, rest: &str) -> String {
-    let (scheme, port) = (
-        if info.https { "https" } else { "http" },
-        match pod.role {
-            Role::Proxy => info.proxy_port,
-            Role::Target => info.target_port,
-        },
-    );
-    format!("/api/v1/namespaces/{}/pods/{scheme}:{}:{port}/proxy/v1/{rest}", info.namespace, pod.name)
+    let scheme = if pod.https { "https" } else { "http" };
+    format!("/api/v1/namespaces/{}/pods/{scheme}:{}:{}/proxy/v1/{rest}", info.namespace, pod.name, pod.port)
 }
 
 /// Asks the proxies one after the other for the cluster map.
@@ -147,6 +147,16 @@ pub async fn config(server: &Server, info: &Info, map: &Map, pods: &[Pod]) -> Re
     let doing = format!("ask {} for the cluster's configuration", pod.name);
     let text = server.get_through(&through(info, pod, "cluster?what=cluster_config"), &doing).await?;
     serde_json::from_str(&text).map_err(|e| KubeError::Other(format!("{doing}: the answer is no JSON: {e}")))
+}
+
+/// Whether objects are being moved between targets just now.
+pub async fn rebalancing(server: &Server, info: &Info, map: &Map, pods: &[Pod]) -> Result<bool, KubeError> {
+    let pod = primary_pod(map, pods)?;
+    let doing = format!("ask {} whether a rebalance runs", pod.name);
+    let question = json!({"kind": "rebalance", "show_active": true});
+    let text = server.ask_through(&through(info, pod, "cluster?what=status_all"), &question, &doing).await?;
+    let json: Json = serde_json::from_str(&text).map_err(|e| KubeError::Other(format!("{doing}: the answer is no JSON: {e}")))?;
+    Ok(json.as_array().is_some_and(|running| !running.is_empty()))
 }
 
 /// The mountpaths a target uses.

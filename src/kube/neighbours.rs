@@ -99,10 +99,10 @@ mod tests {
         let info = Info {
             name: "ais".into(),
             namespace: "two".into(),
+            image: String::new(),
             https: false,
             sets: vec![],
-            proxy_port: 1,
-            target_port: 2,
+            labels: vec![],
             endpoint: String::new(),
             initial_primary: None,
             rebalance: true,

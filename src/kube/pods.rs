@@ -3,6 +3,10 @@
 use super::{Info, KubeError, Role, Server, kind};
 use serde_json::Value as Json;
 
+/// Annotation of a target's pod whose objects were all moved away, before it leaves the cluster map: a run that ends in between
+/// can be told from a target that is merely down.
+pub const EMPTIED: &str = "fettle/emptied";
+
 /// A pod of a proxy or target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pod {
@@ -28,6 +32,12 @@ pub struct Pod {
     pub revision: String,
     /// Image of aisnode.
     pub image: String,
+    /// The port on which it answers clients, as it was started; the spec may want another by now.
+    pub port: u16,
+    /// It speaks HTTPS there.
+    pub https: bool,
+    /// [`EMPTIED`] says that its objects were moved away.
+    pub emptied: bool,
     /// Restarts of its containers.
     pub restarts: u64,
     object: Json,
@@ -42,7 +52,8 @@ pub async fn pods(server: &Server, info: &Info) -> Result<Vec<Pod>, KubeError> {
     Ok(pods)
 }
 
-fn read(object: Json) -> Option<Pod> {
+/// A pod from its object; `None`: it is none of a proxy or target.
+pub(super) fn read(object: Json) -> Option<Pod> {
     let name = object["metadata"]["name"].as_str()?.to_owned();
     let labels = &object["metadata"]["labels"];
     let role = [Role::Proxy, Role::Target].into_iter().find(|r| labels["app.kubernetes.io/component"] == r.name())?;
@@ -61,6 +72,13 @@ fn read(object: Json) -> Option<Pod> {
         leaving: object["metadata"]["deletionTimestamp"].is_string(),
         revision: text("/metadata/labels/controller-revision-hash"),
         image: text("/spec/containers/0/image"),
+        port: object
+            .pointer("/spec/containers/0/ports/0/containerPort")
+            .and_then(Json::as_u64)
+            .and_then(|p| p.try_into().ok())
+            .unwrap_or(0),
+        https: text("/spec/containers/0/readinessProbe/httpGet/scheme") == "HTTPS",
+        emptied: object["metadata"]["annotations"][EMPTIED].is_string(),
         restarts: containers.into_iter().flatten().filter_map(|c| c["restartCount"].as_u64()).sum(),
         name,
         object,

@@ -4,9 +4,10 @@
 use super::apply::Applied;
 use super::deploy::rebalance;
 use super::info::PodSet;
+use super::leave::Leave;
 use super::members;
 use super::pods::{Pod, pods};
-use super::shrink::hand_over;
+use super::primary::hand_over;
 use super::wait::{PAUSE, complete, describe};
 use super::{Info, KubeError, Outcome, Progress, Role, Server, kind};
 use std::collections::BTreeMap;
@@ -40,8 +41,15 @@ fn outdated<'a>(pods: &'a [Pod], revisions: &BTreeMap<String, String>) -> Vec<&'
 }
 
 /// The pods that deploying will restart, in order, as far as can be known before.
-pub async fn expected(server: &Server, info: &Info, objects: &[Applied]) -> Result<Vec<String>, KubeError> {
-    let all = pods(server, info).await?;
+/// Those that leave their nodes are not among them: they are gone by then, or made anew elsewhere.
+pub async fn expected(
+    server: &Server,
+    info: &Info,
+    mut all: Vec<Pod>,
+    objects: &[Applied],
+    leaving: &[Leave],
+) -> Result<Vec<String>, KubeError> {
+    all.retain(|p| !leaving.iter().any(|l| l.pod == p.name));
     let now = revisions(server, info, Instant::now()).await.unwrap_or_default();
     let late: Vec<String> = outdated(&all, &now).into_iter().map(|p| p.name.clone()).collect();
     let template_changes = |set: &PodSet| {
@@ -95,8 +103,13 @@ pub async fn roll(server: &Server, info: &Info, end: Instant, progress: &mut dyn
         let left = late.len();
         if pod.ready {
             // One that serves is taken down only while all others serve.
-            let map = complete(server, info, end, progress).await.map_err(|e| halt(pod, left, &e.to_string()))?;
+            let map = complete(server, info, end, progress).await.map_err(|e| {
+                let what = format!("{} is to be restarted, and not all others serve: {e}", pod.name);
+                halt(&what, left, quiet)
+            })?;
             if !quiet {
+                let waiting = settled(server, info, end, progress).await;
+                waiting.map_err(|e| halt(&format!("{} is to be restarted: {e}", pod.name), left, quiet))?;
                 rebalance(server, info, &map, false, progress).await?;
                 quiet = true;
             }
@@ -108,8 +121,28 @@ pub async fn roll(server: &Server, info: &Info, end: Instant, progress: &mut dyn
         if let Some(kind) = kind("Pod") {
             server.delete(kind, Some(&info.namespace), &pod.name, Some(&pod.uid), false, false).await?;
         }
-        back(server, info, pod, &revisions, end, progress).await.map_err(|e| halt(pod, left, &e.to_string()))?;
+        back(server, info, pod, &revisions, end, progress)
+            .await
+            .map_err(|e| halt(&format!("{} does not come back: {e}", pod.name), left - 1, quiet))?;
         progress.line(&format!("{}: restarted, back in the cluster", pod.name));
+    }
+}
+
+/// Waits until no rebalance runs: a restart would break it off, and it begins again by itself only while rebalancing is on. (A target
+/// that has just come is being filled.)
+async fn settled(server: &Server, info: &Info, end: Instant, progress: &mut dyn Progress) -> Result<(), KubeError> {
+    loop {
+        let all = pods(server, info).await?;
+        let map = members::map(server, info, &all).await?;
+        // A release that does not answer this is not waited for.
+        if !members::rebalancing(server, info, &map, &all).await.unwrap_or(false) {
+            return Ok(());
+        }
+        if Instant::now() >= end {
+            return Err(KubeError::Other("the time is up (--timeout), and a rebalance still moves objects between targets".into()));
+        }
+        progress.now("a rebalance moves objects between targets; restarts wait for its end");
+        sleep(PAUSE).await;
     }
 }
 
@@ -164,11 +197,12 @@ async fn look(server: &Server, info: &Info, old: &Pod, revisions: &BTreeMap<Stri
     }
 }
 
-fn halt(pod: &Pod, left: usize, why: &str) -> KubeError {
-    let others =
-        if left > 1 { format!(" {} other pods keep running as they were, and rebalancing stays off.", left - 1) } else { String::new() };
+/// `left`: pods with an older template that were not touched. `quiet`: rebalancing was switched off.
+fn halt(what: &str, left: usize, quiet: bool) -> KubeError {
+    let others = if left > 0 { format!(" {left} pods keep running as they were.") } else { String::new() };
+    let off = if quiet { " Rebalancing stays off." } else { "" };
     KubeError::Other(format!(
-        "{} does not come back: {why}\nThe rollout stops here.{others} To go on: put right what is wrong and deploy again. To go back: deploy the earlier spec",
-        pod.name
+        "{what}\nThe rollout stops here.{others}{off} To go on: put right what is wrong and deploy again. To go back: deploy the earlier \
+         spec (AIStore goes back to no earlier release once a node of the later one has joined)"
     ))
 }

@@ -1,7 +1,7 @@
 //! Requests to an API server.
 
 use super::kinds::Kind;
-use super::{KubeError, kind};
+use super::{KubeError, Token, kind};
 use serde_json::Value as Json;
 use std::fmt;
 use std::time::Duration;
@@ -20,6 +20,8 @@ pub struct Server {
     pub url: String,
     /// Which credentials: "context `prod` of ~/.kube/config".
     pub login: String,
+    /// What AIStore's own nodes are shown, behind the API server.
+    pub token: Option<Token>,
 }
 
 impl fmt::Debug for Server {
@@ -72,15 +74,21 @@ impl Server {
         doing: &str,
     ) -> Result<String, KubeError> {
         let body = body.map(|b| b.to_string().into_bytes()).unwrap_or_default();
-        let request = http::Request::builder()
+        let mut request = http::Request::builder()
             .method(method)
             .uri(path)
             .header(http::header::CONTENT_TYPE, content_type)
-            .header(http::header::ACCEPT, "application/json")
-            .body(body)
-            .map_err(|e| KubeError::Other(format!("{doing}: {e}")))?;
+            .header(http::header::ACCEPT, "application/json");
+        let pod = behind(path);
+        if let Some(token) = self.token.as_ref().filter(|_| pod.is_some()) {
+            request = request.header(super::token::HEADER, token.value.clone());
+        }
+        let request = request.body(body).map_err(|e| KubeError::Other(format!("{doing}: {e}")))?;
         match tokio::time::timeout(REQUEST_TIMEOUT, client.request_text(request)).await {
             Ok(Ok(text)) => Ok(text),
+            Ok(Err(::kube::Error::Api(status))) if pod.is_some() && refused_by_pod(&status) => {
+                Err(KubeError::from_pod(&status, pod.unwrap_or_default(), self.token.as_ref().map(|t| t.from.as_str()), doing))
+            }
             Ok(Err(e)) => Err(KubeError::from_client(&e, &self.url, &self.login, doing)),
             Err(_) => Err(KubeError::Unreachable(format!("{doing}: no answer from {} within {} s", self.url, REQUEST_TIMEOUT.as_secs()))),
         }
@@ -201,6 +209,11 @@ impl Server {
         self.request_by(&self.impatient, "GET", path, "application/json", None, doing).await
     }
 
+    /// GET with a question in its body, likewise.
+    pub async fn ask_through(&self, path: &str, question: &Json, doing: &str) -> Result<String, KubeError> {
+        self.request_by(&self.impatient, "GET", path, "application/json", Some(question), doing).await
+    }
+
     /// A merge patch of anything, by its path and query.
     pub async fn merge_at(&self, path: &str, body: &Json) -> Result<(), KubeError> {
         self.request("PATCH", path, "application/merge-patch+json", Some(body), &format!("patch {path}")).await.map(|_| ())
@@ -210,6 +223,17 @@ impl Server {
     pub async fn put_through(&self, path: &str, body: Option<&Json>, doing: &str) -> Result<String, KubeError> {
         self.request_by(&self.impatient, "PUT", path, "application/json", body, doing).await
     }
+}
+
+/// The pod that a path leads to, through the API server.
+fn behind(path: &str) -> Option<&str> {
+    let (before, _) = path.split_once("/proxy/")?;
+    before.rsplit_once("/pods/")?.1.split(':').nth(1)
+}
+
+/// 401 and 403 of the pod itself: the API server's own have its reasons.
+fn refused_by_pod(status: &::kube::core::Status) -> bool {
+    matches!(status.code, 401 | 403) && !matches!(status.reason.as_str(), "Unauthorized" | "Forbidden")
 }
 
 /// `StatefulSet ais/ais-proxy`.

@@ -1,137 +1,217 @@
-//! Fewer targets than before: what they hold moves to the others first.
+//! Taking pods out of the cluster: what targets store moves to the others first, and is known to have arrived.
 
-use super::members::{self, Map};
-use super::pods::{Pod, pods};
-use super::wait::PAUSE;
-use super::{Info, KubeError, Progress, Role, Server, kind};
+use super::deploy::rebalance;
+use super::labels::{LabelChange, set_labels};
+use super::leave::Leave;
+use super::members::{self, Map, Member};
+use super::pods::{EMPTIED, Pod, pods};
+use super::primary::hand_over;
+use super::wait::{PAUSE, describe};
+use super::{Info, KubeError, MANAGER, Progress, Role, Server, kind};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-/// Pods beyond what the spec wants, highest number first, as a StatefulSet removes them; targets before proxies.
-pub async fn leaving(server: &Server, info: &Info) -> Result<Vec<String>, KubeError> {
-    let Some(sets) = kind("StatefulSet") else { return Ok(vec![]) };
-    let mut all = vec![];
-    for role in [Role::Target, Role::Proxy] {
-        let selector = format!("{},app.kubernetes.io/component={}", info.everything(), role.name());
-        for set in server.list(sets, Some(&info.namespace), &selector).await? {
-            let name = set["metadata"]["name"].as_str().unwrap_or_default();
-            let now = set["spec"]["replicas"].as_u64().unwrap_or(0);
-            let wanted = info.sets.iter().find(|s| s.name == name).map_or(0, |s| u64::from(s.count));
-            all.extend((wanted..now).rev().map(|n| format!("{name}-{n}")));
-        }
-    }
-    Ok(all)
-}
-
-/// Takes the `leaving` out of the cluster: targets give their objects to the others; a primary hands over first.
-pub async fn empty(server: &Server, info: &Info, leaving: &[String], end: Instant, progress: &mut dyn Progress) -> Result<(), KubeError> {
-    for name in leaving {
-        let all = pods(server, info).await?;
-        let Some(pod) = all.iter().find(|p| p.name == *name) else { continue };
-        let map = members::map(server, info, &all).await?;
-        let Some(member) = map.of_pod(name) else { continue };
-        if member.primary {
-            hand_over(server, info, &map, &all, leaving, end, progress).await?;
-        }
-        let map = members::map(server, info, &all).await?;
-        if !member.away {
-            members::act(server, info, &map, &all, "decommission-node", &json!({"sid": member.id})).await?;
-        }
-        progress.line(&format!(
-            "{name}: leaving the cluster{}",
-            if pod.role == Role::Target { ", its objects move to the others" } else { "" }
-        ));
-        until_gone(server, info, &member.id, name, end, progress).await?;
+/// Makes StatefulSets smaller, one pod after the other: each is emptied, and its set is one smaller before the next. A pod that stays
+/// on after it left would be started again by its kubelet, and might join again.
+pub async fn smaller(server: &Server, info: &Info, leaving: &[Leave], end: Instant, progress: &mut dyn Progress) -> Result<(), KubeError> {
+    for leave in leaving.iter().filter(|l| !l.moves) {
+        take_out(server, info, leave, leaving, end, progress).await?;
+        unlabel(server, info, leave, progress).await?;
+        let Some(sets) = kind("StatefulSet") else { return Ok(()) };
+        let path = format!("{}?fieldManager={MANAGER}", sets.path(Some(&info.namespace), &leave.set));
+        server.merge_at(&path, &json!({"spec": {"replicas": leave.ordinal}})).await?;
+        let gone = |all: &[Pod]| !all.iter().any(|p| p.name == leave.pod);
+        until(server, info, end, progress, &format!("{}: stopping", leave.pod), |all, _| Ok(gone(all))).await?;
     }
     Ok(())
 }
 
-async fn until_gone(
+/// Makes pods anew on nodes that the spec wants for them, one after the other. Their StatefulSets are as the spec says already.
+pub async fn elsewhere(
     server: &Server,
     info: &Info,
-    id: &str,
-    name: &str,
+    leaving: &[Leave],
     end: Instant,
     progress: &mut dyn Progress,
 ) -> Result<(), KubeError> {
+    for leave in leaving.iter().filter(|l| l.moves) {
+        take_out(server, info, leave, leaving, end, progress).await?;
+        unlabel(server, info, leave, progress).await?;
+        let all = pods(server, info).await?;
+        let old = all.iter().find(|p| p.name == leave.pod && p.node == leave.node);
+        if let (Some(kind), Some(old)) = (kind("Pod"), old) {
+            server.delete(kind, Some(&info.namespace), &old.name, Some(&old.uid), false, false).await?;
+        }
+        back(server, info, leave, end, progress).await?;
+    }
+    Ok(())
+}
+
+/// Waits until a pod of this name is ready elsewhere, and a member.
+async fn back(server: &Server, info: &Info, leave: &Leave, end: Instant, progress: &mut dyn Progress) -> Result<(), KubeError> {
     loop {
         let all = pods(server, info).await?;
-        if let Ok(map) = members::map(server, info, &all).await
-            && !map.members.iter().any(|m| m.id == id)
-        {
-            return Ok(());
-        }
+        let state = match all.iter().find(|p| p.name == leave.pod && !p.leaving && p.node != leave.node) {
+            None => format!("{}: being made anew", leave.pod),
+            Some(pod) if !pod.ready => describe(server, info, pod).await,
+            Some(pod) => match members::map(server, info, &all).await {
+                Ok(map) if map.of_pod(&pod.name).is_some_and(|m| !m.away) => {
+                    progress.line(&format!("{}: on {} now, in the cluster", pod.name, pod.node));
+                    return Ok(());
+                }
+                _ => format!("{}: ready, and not in the cluster map yet", pod.name),
+            },
+        };
         if Instant::now() >= end {
-            return Err(KubeError::Other(format!(
-                "the time is up (--timeout): {name} still has objects to give away; its pod stays. Run the same again to go on waiting"
-            )));
+            return Err(KubeError::Other(format!("the time is up (--timeout): {state}. Run the same again to go on")));
         }
-        progress.now(&format!("{name}: giving its objects to the others"));
+        progress.now(&state);
         sleep(PAUSE).await;
     }
 }
 
-/// Makes another proxy primary: the lowest number that is ready and not in `but`.
-pub async fn hand_over(
-    server: &Server,
-    info: &Info,
-    map: &Map,
-    pods: &[Pod],
-    but: &[String],
-    end: Instant,
-    progress: &mut dyn Progress,
-) -> Result<(), KubeError> {
-    let next = pods
-        .iter()
-        .filter(|p| p.role == Role::Proxy && p.ready && !p.leaving && !but.contains(&p.name))
-        .find_map(|p| map.of_pod(&p.name).filter(|m| !m.primary && !m.away).map(|m| (p, m)));
-    match next {
-        Some((pod, member)) => make_primary(server, info, map, pods, pod, &member.id, end, progress).await,
-        None => Ok(()),
+/// Takes the label off the node that a pod leaves, so that none comes there again.
+async fn unlabel(server: &Server, info: &Info, leave: &Leave, progress: &mut dyn Progress) -> Result<(), KubeError> {
+    let Some((_, key, value)) = info.labels.iter().find(|(r, key, _)| *r == leave.role && leave.label.as_ref() == Some(key)) else {
+        return Ok(());
+    };
+    let Some(nodes) = kind("Node") else { return Ok(()) };
+    let node = server.get(nodes, None, &leave.node).await?;
+    if node.is_some_and(|n| n["metadata"]["labels"][key] == value.as_str()) {
+        let change = LabelChange { node: leave.node.clone(), key: key.clone(), before: Some(value.clone()), after: None };
+        set_labels(server, &leave.node, &[change], false, false).await?;
+        progress.line(&format!("node {}: label {key} removed", leave.node));
     }
+    Ok(())
 }
 
-/// Makes the proxy in the pod of this node primary, if it is not.
-pub async fn primary_on(
+/// Takes one pod out of the cluster map.
+///
+/// A target is put into maintenance first. AIStore marks it when the rebalance that this begins has moved all its objects, and does
+/// not when that failed; only then is it decommissioned. (Decommissioned at once it would be removed even after a failed rebalance,
+/// AIStore's `rmdModifier.postRm`, and without any while rebalance is off, `proxy.rmNode`.)
+async fn take_out(
     server: &Server,
     info: &Info,
-    map: &Map,
-    node: &str,
+    leave: &Leave,
+    leaving: &[Leave],
     end: Instant,
     progress: &mut dyn Progress,
 ) -> Result<(), KubeError> {
+    let name = &leave.pod;
     let all = pods(server, info).await?;
-    let there = all.iter().find(|p| p.role == Role::Proxy && p.node == node);
-    let member = there.and_then(|p| map.of_pod(&p.name).map(|m| (p, m)));
-    match member {
-        Some((pod, member)) if !member.primary => make_primary(server, info, map, &all, pod, &member.id, end, progress).await,
-        _ => Ok(()),
+    let Some(pod) = all.iter().find(|p| p.name == *name && !p.node.is_empty()) else { return Ok(()) };
+    let map = members::map(server, info, &all).await?;
+    let Some(member) = map.of_pod(name) else { return missing(info, pod) };
+    if member.primary {
+        let others: Vec<String> = leaving.iter().map(|l| l.pod.clone()).collect();
+        hand_over(server, info, &map, &all, &others, end, progress).await?;
     }
+    if pod.role == Role::Target {
+        empty(server, info, pod, member, &map, end, progress).await?;
+        let Some(pods) = kind("Pod") else { return Ok(()) };
+        let path = format!("{}?fieldManager={MANAGER}", pods.path(Some(&info.namespace), name));
+        server.merge_at(&path, &json!({"metadata": {"annotations": {EMPTIED: "true"}}})).await?;
+    }
+    let map = members::map(server, info, &all).await?;
+    members::act(server, info, &map, &all, "decommission-node", &json!({"sid": member.id})).await?;
+    let doing = format!("{name}: leaving the cluster");
+    until(server, info, end, progress, &doing, |_, map| Ok(map.is_some_and(|m| by_id(m, &member.id).is_none()))).await?;
+    progress.line(&format!("{name}: out of the cluster"));
+    Ok(())
 }
 
-#[expect(clippy::too_many_arguments, reason = "what, where, until when and who hears of it")]
-async fn make_primary(
+/// What to do about a pod that is no member.
+fn missing(info: &Info, pod: &Pod) -> Result<(), KubeError> {
+    // A proxy stores nothing, and a target that was emptied was taken out by a run before.
+    if pod.role == Role::Proxy || pod.emptied {
+        return Ok(());
+    }
+    Err(KubeError::Other(format!(
+        "{} on {} is not in the cluster map, so its objects can't be moved to the others. Bring it back and run the same again \
+         (`fettle status` says how it is); or, if they may be lost, remove it by hand: kubectl -n {} annotate pod {} {EMPTIED}=lost",
+        pod.name, pod.node, info.namespace, pod.name
+    )))
+}
+
+fn by_id<'a>(map: &'a Map, id: &str) -> Option<&'a Member> {
+    map.members.iter().find(|m| m.id == id)
+}
+
+/// Has a target give all its objects to the others.
+async fn empty(
     server: &Server,
     info: &Info,
-    map: &Map,
-    pods: &[Pod],
     pod: &Pod,
-    id: &str,
+    member: &Member,
+    map: &Map,
     end: Instant,
     progress: &mut dyn Progress,
 ) -> Result<(), KubeError> {
-    members::set_primary(server, info, map, pods, id).await?;
+    let name = &pod.name;
+    // An earlier run may have left it off; it is read back, for without it the objects would stay behind unsaid.
+    rebalance(server, info, map, true, progress).await?;
+    let all = pods(server, info).await?;
+    if members::config(server, info, map, &all).await?["rebalance"]["enabled"] != true {
+        return Err(KubeError::Other(format!(
+            "{name} can't be emptied: rebalance does not stay on in the running cluster. Nothing was removed; see what switches it off"
+        )));
+    }
+    let mut asked = member.away;
+    while !asked {
+        // It is refused while another rebalance runs.
+        match members::act(server, info, map, &all, "start-maintenance", &json!({"sid": member.id})).await {
+            Ok(()) => asked = true,
+            Err(e) if matches!(e, KubeError::Denied(_)) || Instant::now() >= end => return Err(e),
+            Err(e) => {
+                progress.now(&format!("{name}: not being emptied yet: {e}"));
+                sleep(PAUSE).await;
+            }
+        }
+    }
+    progress.line(&format!("{name}: leaving the cluster, its objects move from {} to the others", pod.node));
+    let doing = format!("{name}: giving its objects to the others");
+    let emptied = |_: &[Pod], map: Option<&Map>| match map.map(|m| by_id(m, &member.id)) {
+        Some(Some(now)) => Ok(now.emptied),
+        Some(None) => Err(KubeError::Other(format!(
+            "{name} left the cluster map before all its objects were moved: bring it back (`fettle status` says how it is), and run the same again"
+        ))),
+        None => Ok(false),
+    };
+    until(server, info, end, progress, &doing, emptied).await.map_err(|e| match e {
+        KubeError::Other(text) if text.starts_with("the time is up") => KubeError::Other(format!(
+            "{text}; its pod and its objects stay. Run the same again to go on waiting. If no rebalance runs any more (`ais show rebalance`), \
+             it failed: `ais cluster add-remove-nodes stop-maintenance {}` takes the target back, and the next run begins again",
+            member.id
+        )),
+        other => other,
+    })
+}
+
+/// Looks again and again until `done` says so of the pods and the cluster map (`None`: nobody gives it just now).
+async fn until(
+    server: &Server,
+    info: &Info,
+    end: Instant,
+    progress: &mut dyn Progress,
+    doing: &str,
+    done: impl Fn(&[Pod], Option<&Map>) -> Result<bool, KubeError>,
+) -> Result<(), KubeError> {
     loop {
-        if let Ok(map) = members::map(server, info, pods).await
-            && map.primary().is_some_and(|p| p.id == id)
-        {
-            progress.line(&format!("{}: primary now", pod.name));
-            return Ok(());
+        match pods(server, info).await {
+            Ok(all) => {
+                let map = members::map(server, info, &all).await.ok();
+                if done(&all, map.as_ref())? {
+                    return Ok(());
+                }
+            }
+            Err(e) if e.is_passing() => {}
+            Err(e) => return Err(e),
         }
         if Instant::now() >= end {
-            return Err(KubeError::Other(format!("the time is up (--timeout): {} did not become primary", pod.name)));
+            return Err(KubeError::Other(format!("the time is up (--timeout): {doing}")));
         }
-        progress.now(&format!("{}: becoming primary", pod.name));
+        progress.now(doing);
         sleep(PAUSE).await;
     }
 }

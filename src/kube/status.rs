@@ -18,6 +18,8 @@ pub struct NodeStatus {
     pub ready: bool,
     /// In one line why not; empty: ready.
     pub why: String,
+    /// In one line why it should not be where it is; empty: it should.
+    pub stray: String,
     /// Its image's tag.
     pub version: String,
     /// Restarts of its containers.
@@ -56,10 +58,11 @@ pub struct Status {
 }
 
 impl Status {
-    /// All that should be there is ready and in the cluster map.
+    /// All that should be there is ready and in the cluster map, and nothing is where it should not be.
     pub fn is_well(&self) -> bool {
+        let strays = self.nodes.iter().any(|n| !n.stray.is_empty());
         let ready = |role| self.nodes.iter().filter(|n| n.role == role && n.ready && !n.id.is_empty() && !n.away).count();
-        self.map.is_ok() && ready(Role::Proxy) >= self.wanted.0 as usize && ready(Role::Target) >= self.wanted.1 as usize
+        !strays && self.map.is_ok() && ready(Role::Proxy) >= self.wanted.0 as usize && ready(Role::Target) >= self.wanted.1 as usize
     }
 
     /// For machines.
@@ -68,7 +71,7 @@ impl Status {
             .nodes
             .iter()
             .map(|n| {
-                json!({"pod": n.pod, "role": n.role.name(), "node": n.node, "ready": n.ready, "why": n.why, "version": n.version,
+                json!({"pod": n.pod, "role": n.role.name(), "node": n.node, "ready": n.ready, "why": n.why, "stray": n.stray, "version": n.version,
                     "restarts": n.restarts, "id": n.id, "primary": n.primary, "away": n.away, "url": n.url, "mountpaths": n.mountpaths})
             })
             .collect();
@@ -94,6 +97,7 @@ pub async fn status(server: &Server, info: &Info) -> Result<Status, KubeError> {
         };
         nodes.push(NodeStatus {
             why: if pod.ready { String::new() } else { why_not_ready(server, info, pod).await },
+            stray: info.stray(pod).filter(|_| !pod.leaving).unwrap_or_default(),
             version: version(pod),
             id: member.map(|m| m.id.clone()).unwrap_or_default(),
             primary: member.is_some_and(|m| m.primary),

@@ -48,6 +48,9 @@ async fn look(server: &Server, info: &Info) -> Result<Result<Map, String>, KubeE
     if [Role::Proxy, Role::Target].into_iter().any(|r| ready(r) < info.wanted(r) as usize) {
         return Ok(Err(counts));
     }
+    if let Some(stray) = pods.iter().filter(|p| !p.leaving).find_map(|p| info.stray(p)) {
+        return Ok(Err(format!("{counts}; {stray}")));
+    }
     match members::map(server, info, &pods).await {
         Ok(map) if map.is_complete(info) => Ok(Ok(map)),
         Ok(map) => {

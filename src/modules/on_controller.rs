@@ -64,6 +64,8 @@ pub const AISNODE: Module = Module {
         Arg::new("timeout", Kind::Int, "seconds to wait for the cluster; 0: don't wait").default("600"),
         Arg::new("force_conflicts", Kind::Bool, "take fields over from other managers").default("no"),
         Arg::new("recreate", Kind::Bool, "replace what can't be changed in place").default("no"),
+        Arg::new("any_release", Kind::Bool, "deploy a release that AIStore does not go to from the one that runs").default("no"),
+        Arg::new("token_file", Kind::Str, "AIStore token of an administrator; otherwise $AIS_AUTHN_TOKEN, $AIS_AUTHN_TOKEN_FILE"),
         KUBECONFIG,
         CONTEXT,
     ],

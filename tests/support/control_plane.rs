@@ -4,6 +4,7 @@ use super::is_root;
 use fettle::kube::pods::{Pod, pods};
 use fettle::kube::{Access, Info, Role, Server, connect};
 use serde_json::{Value as Json, json};
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -159,11 +161,52 @@ pub struct Cluster {
     pub config: Json,
     /// The primary's pod; empty: the first proxy.
     pub primary: String,
-    /// Pods that left the cluster.
-    pub left: Vec<String>,
+    /// Pods that left the cluster, by uid, and when.
+    pub left: Vec<(String, Instant)>,
     /// Pods that don't join although they are ready.
     pub shy: Vec<String>,
+    /// Targets in maintenance: since when, and whether a rebalance moves their objects.
+    pub maintenance: BTreeMap<String, (Instant, bool)>,
+    /// Until when a rebalance moves objects.
+    pub rebalance: Option<Instant>,
+    /// What went wrong for users: objects that were lost, targets that came back after they were emptied.
+    pub harm: Vec<String>,
+    /// Whether clients must show this token.
+    pub token: Option<String>,
 }
+
+/// How long a target's objects take to move.
+const MOVING: Duration = Duration::from_millis(1500);
+
+/// After this long a target that left and whose pod is still there has been started again, and joins again.
+const RESTARTED: Duration = Duration::from_secs(4);
+
+impl Cluster {
+    /// AIStore's flags of a member: bit 2 maintenance, bit 4 all its objects were moved.
+    fn flags(&self, pod: &str) -> u64 {
+        match self.maintenance.get(pod) {
+            None => 0,
+            Some((since, moves)) => 4 | if *moves && since.elapsed() > MOVING { 16 } else { 0 },
+        }
+    }
+
+    fn rebalances(&self) -> bool {
+        self.rebalance.is_some_and(|until| Instant::now() < until)
+    }
+
+    fn is_member(&mut self, pod: &Pod) -> bool {
+        let Some(at) = self.left.iter().position(|(uid, _)| *uid == pod.uid) else { return !self.shy.contains(&pod.name) };
+        if self.left[at].1.elapsed() > RESTARTED {
+            self.left.remove(at);
+            self.harm.push(format!("{} joined again", pod.name));
+            return true;
+        }
+        false
+    }
+}
+
+/// Public ports that pods of the tests have: those of proxies and targets unless a spec says otherwise, and another one.
+const PORTS: [u16; 3] = [51080, 51081, 41080];
 
 /// Answers for all of AIStore's nodes of a cluster: simulated pods run nothing. Its cluster map has the pods that are ready.
 pub struct StandIn {
@@ -179,7 +222,7 @@ impl StandIn {
         let cluster = Arc::new(Mutex::new(Cluster { config: json!({"rebalance": {"enabled": false}}), ..Cluster::default() }));
         let stop = Arc::new(AtomicBool::new(false));
         let mut addresses = vec![];
-        for port in [info.proxy_port, info.target_port] {
+        for port in PORTS {
             let address = format!("{}:{port}", plane.pod_ip);
             let listener = TcpListener::bind(&address).unwrap();
             addresses.push(address);
@@ -215,7 +258,7 @@ impl Drop for StandIn {
 fn serve(mut stream: TcpStream, cluster: &Mutex<Cluster>, info: &Info, admin: &Path) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut first = String::new();
-    let mut length = 0;
+    let (mut length, mut token) = (0, None);
     if reader.read_line(&mut first).is_err() {
         return;
     }
@@ -223,6 +266,9 @@ fn serve(mut stream: TcpStream, cluster: &Mutex<Cluster>, info: &Info, admin: &P
         let mut line = String::new();
         if reader.read_line(&mut line).unwrap_or(0) == 0 || line.trim().is_empty() {
             break;
+        }
+        if let Some((_, value)) = line.split_once(':').filter(|(name, _)| name.eq_ignore_ascii_case("x-amz-security-token")) {
+            token = Some(value.trim().to_owned());
         }
         if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
             length = value.trim().parse().unwrap_or(0);
@@ -232,10 +278,12 @@ fn serve(mut stream: TcpStream, cluster: &Mutex<Cluster>, info: &Info, admin: &P
     let _ = reader.read_exact(&mut body);
     let mut words = first.split_whitespace();
     let (method, path) = (words.next().unwrap_or_default().to_owned(), words.next().unwrap_or_default().to_owned());
-    let answer = answer(&method, &path, &body, cluster, info, admin);
-    let (code, text) = match answer {
-        Some(json) => ("200 OK", json.to_string()),
-        None => ("404 Not Found", "{}".to_owned()),
+    let known = cluster.lock().unwrap().token.clone().is_none_or(|t| token == Some(t));
+    let (code, text) = match known.then(|| answer(&method, &path, &body, cluster, info, admin)) {
+        Some(Some(json)) => ("200 OK", json.to_string()),
+        Some(None) => ("404 Not Found", "{}".to_owned()),
+        // As AIStore writes errors.
+        None => ("401 Unauthorized", json!({"status": 401, "message": "no token", "method": method, "node": "p"}).to_string()),
     };
     let _ = write!(
         stream,
@@ -255,7 +303,7 @@ fn ready_pods(info: &Info, admin: &Path) -> Vec<Pod> {
 fn answer(method: &str, path: &str, body: &[u8], cluster: &Mutex<Cluster>, info: &Info, admin: &Path) -> Option<Json> {
     let all = ready_pods(info, admin);
     let mut state = cluster.lock().unwrap();
-    let members: Vec<&Pod> = all.iter().filter(|p| !state.left.contains(&p.name) && !state.shy.contains(&p.name)).collect();
+    let members: Vec<&Pod> = all.iter().filter(|p| state.is_member(p)).collect();
     if !members.iter().any(|p| p.name == state.primary) {
         state.primary = members.iter().find(|p| p.role == Role::Proxy).map(|p| p.name.clone()).unwrap_or_default();
     }
@@ -265,7 +313,7 @@ fn answer(method: &str, path: &str, body: &[u8], cluster: &Mutex<Cluster>, info:
                 let host = format!("{}.{}.{}.svc.cluster.local", p.name, p.set, info.namespace);
                 (
                     p.name.clone(),
-                    json!({"daemon_id": p.name, "intra_control_net": {"node_ip_addr": host}, "flags": "0",
+                    json!({"daemon_id": p.name, "intra_control_net": {"node_ip_addr": host}, "flags": state.flags(&p.name).to_string(),
                     "public_net": {"direct_url": format!("http://{}", p.node)}}),
                 )
             };
@@ -275,16 +323,34 @@ fn answer(method: &str, path: &str, body: &[u8], cluster: &Mutex<Cluster>, info:
             )
         }
         ("GET", "/v1/daemon?what=mountpaths") => Some(json!({"available": ["/ais/sda"]})),
+        ("GET", "/v1/cluster?what=status_all") => {
+            let asked: Json = serde_json::from_slice(body).ok()?;
+            let running = asked["kind"] == "rebalance" && asked["show_active"] == true && state.rebalances();
+            Some(if running { json!([{"uuid": "g1"}]) } else { json!(null) })
+        }
         ("GET", "/v1/cluster?what=cluster_config") => Some(state.config.clone()),
         ("PUT", "/v1/cluster") => {
             let message: Json = serde_json::from_slice(body).ok()?;
             let action = message["action"].as_str()?.to_owned();
             state.heard.push(format!("{action} {}", message["value"]));
             match action.as_str() {
-                "set-config" => merge(&mut state.config, &message["value"]),
+                "set-config" => {
+                    if message["value"]["rebalance"]["enabled"] == false && state.rebalances() {
+                        state.harm.push("rebalance was broken off".into());
+                    }
+                    merge(&mut state.config, &message["value"]);
+                }
+                "start-maintenance" => {
+                    let moves = state.config["rebalance"]["enabled"] == true;
+                    state.maintenance.insert(message["value"]["sid"].as_str()?.to_owned(), (Instant::now(), moves));
+                }
                 "decommission-node" => {
-                    let id = message["value"]["sid"].as_str()?.to_owned();
-                    state.left.push(id);
+                    let pod = members.iter().find(|p| message["value"]["sid"] == *p.name)?;
+                    if pod.role == Role::Target && state.flags(&pod.name) & 16 == 0 {
+                        state.harm.push(format!("{} left with its objects", pod.name));
+                    }
+                    state.maintenance.remove(&pod.name);
+                    state.left.push((pod.uid.clone(), Instant::now()));
                 }
                 _ => return None,
             }

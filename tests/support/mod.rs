@@ -3,6 +3,7 @@
 
 pub mod control_plane;
 pub mod machine;
+pub mod world;
 
 pub mod runs;
 

@@ -1,0 +1,200 @@
+//! Which pods must leave the node they run on, and whether that can be done without losing what they store.
+//!
+//! A StatefulSet gives up its highest numbers only. So a pod leaves in one of two ways: the set gets smaller and the pod is its last
+//! one, or the pod is made anew under its name on another node. What a target stores, and who it is, belongs to the mountpaths of
+//! its node; so it is emptied first either way, and one that is made anew begins with nothing.
+
+use super::pods::Pod;
+use super::{Info, KubeError, Role, Server, kind};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// A pod that must leave its node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leave {
+    /// The pod.
+    pub pod: String,
+    /// Its role.
+    pub role: Role,
+    /// Its StatefulSet.
+    pub set: String,
+    /// Its number there: how many pods the set has without it and those after it.
+    pub ordinal: u32,
+    /// Its node; empty: it runs nowhere.
+    pub node: String,
+    /// It is made anew on another node; otherwise its StatefulSet gets smaller.
+    pub moves: bool,
+    /// The label that its node loses then: the key.
+    pub label: Option<String>,
+}
+
+impl fmt::Display for Leave {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.pod)?;
+        match (self.role, self.node.is_empty()) {
+            (_, true) => f.write_str(": taken out of the cluster")?,
+            (Role::Target, _) => write!(f, ": taken out of the cluster, and {} emptied", self.node)?,
+            (Role::Proxy, _) => write!(f, ": taken out of the cluster, and off {}", self.node)?,
+        }
+        if self.moves {
+            f.write_str("; made anew on another node")?;
+        }
+        if let Some(label) = &self.label {
+            write!(f, "; the node loses the label {label}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Who leaves, in the order in which they do, and what stands in the way of it.
+pub async fn leaving(server: &Server, info: &Info, pods: &[Pod]) -> Result<(Vec<Leave>, Vec<KubeError>), KubeError> {
+    let Some(sets) = kind("StatefulSet") else { return Ok((vec![], vec![])) };
+    let mut counts = BTreeMap::new();
+    for set in server.list(sets, Some(&info.namespace), &info.everything()).await? {
+        let name = set["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        let role = [Role::Target, Role::Proxy].into_iter().find(|r| set["metadata"]["labels"]["app.kubernetes.io/component"] == r.name());
+        let count = set["spec"]["replicas"].as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
+        if let Some(role) = role {
+            counts.insert(name, (role, count));
+        }
+    }
+    let all = who(info, &counts, pods);
+    let problems = obstacles(info, &all, pods).into_iter().map(KubeError::Other).collect();
+    Ok((all, problems))
+}
+
+/// `counts`: each StatefulSet's role and number of pods as it is.
+fn who(info: &Info, counts: &BTreeMap<String, (Role, u32)>, pods: &[Pod]) -> Vec<Leave> {
+    let mut all = vec![];
+    for role in [Role::Target, Role::Proxy] {
+        let leave = |set: &str, ordinal: u32, moves: bool| {
+            let pod = format!("{set}-{ordinal}");
+            let node = pods.iter().find(|p| p.name == pod).map(|p| p.node.clone()).unwrap_or_default();
+            let label = info.labels.iter().find(|(r, ..)| *r == role).map(|(_, key, _)| key.clone());
+            let label = label.filter(|_| !node.is_empty() && !info.names(role, &node));
+            Leave { pod, role, set: set.to_owned(), ordinal, node, moves, label }
+        };
+        let wanted = |set: &str| info.sets.iter().find(|s| s.name == set).map_or(0, |s| s.count);
+        for (set, (_, now)) in counts.iter().filter(|(_, (r, _))| *r == role) {
+            all.extend((wanted(set)..*now).rev().map(|n| leave(set, n, false)));
+        }
+        let stays = |p: &&Pod| p.role == role && p.ordinal < wanted(&p.set) && !p.leaving;
+        all.extend(pods.iter().filter(stays).filter(|p| info.stray(p).is_some()).map(|p| leave(&p.set, p.ordinal, true)));
+    }
+    // Smaller sets first: that frees the nodes which others go to.
+    all.sort_by_key(|l| l.moves);
+    all
+}
+
+/// Why the targets among them can't leave without losing objects, or without emptying a node that the spec wants to keep.
+fn obstacles(info: &Info, all: &[Leave], pods: &[Pod]) -> Vec<String> {
+    let mut problems: Vec<String> = [Role::Target, Role::Proxy].into_iter().filter_map(|r| nobody_left(r, all, pods)).collect();
+    let targets: Vec<&Leave> = all.iter().filter(|l| l.role == Role::Target && !l.node.is_empty()).collect();
+    let Some(first) = targets.first() else { return problems };
+    if !info.rebalance {
+        problems.push(format!(
+            "{} must leave {}, and `config.rebalance.enabled: false` keeps its objects from moving to the others: they would be lost; \
+             set it to true for this change",
+            first.pod, first.node
+        ));
+    }
+    for leave in targets.iter().filter(|l| l.moves) {
+        let Some(set) = info.sets.iter().find(|s| s.name == leave.set) else { continue };
+        let (pod, node) = (&leave.pod, &leave.node);
+        if set.claims {
+            problems.push(format!(
+                "{pod} runs on {node}, where the spec does not want it, and stores its objects in volume claims, which may be bound to \
+                 that node: fettle does not move it. Where the volumes can follow, take the label off {node} and delete the pod; where they \
+                 can't, keep {node}, or let the nodes with the highest numbers of {} go",
+                set.name
+            ));
+        }
+        // One that the spec wants to keep its target would be emptied only because its number is the highest.
+        if let Some(last) = targets.iter().find(|l| !l.moves && l.set == leave.set && info.names(Role::Target, &l.node)) {
+            let mut keep: Vec<&Pod> = pods.iter().filter(|p| p.set == leave.set && p.ordinal < set.count).collect();
+            keep.sort_by_key(|p| p.ordinal);
+            let keep: Vec<&str> = keep.iter().map(|p| p.node.as_str()).filter(|n| !n.is_empty()).collect();
+            problems.push(format!(
+                "{pod} runs on {node}, where the spec does not want it; but with fewer pods the StatefulSet {} gives up its highest \
+                 number, {} on {}, which the spec wants to keep. Either let {} go instead, or do it in two steps: deploy with these \
+                 nodes of {} first: {} ({} gives its objects to the others), then with those you want ({pod} does, and is made anew \
+                 on {})",
+                set.name,
+                last.pod,
+                last.node,
+                last.node,
+                set.name,
+                keep.join(", "),
+                last.node,
+                last.node
+            ));
+        }
+    }
+    problems
+}
+
+/// Whether the last pod of a role would leave, with nobody to take over what it holds.
+fn nobody_left(role: Role, all: &[Leave], pods: &[Pod]) -> Option<String> {
+    let there = |p: &&Pod| p.role == role && !p.node.is_empty() && !p.leaving;
+    let stay = pods.iter().filter(there).filter(|p| !all.iter().any(|l| l.pod == p.name)).count();
+    let leave: Vec<&Leave> = all.iter().filter(|l| l.role == role && !l.node.is_empty()).collect();
+    // Those made anew leave one after the other, so another of them may take over meanwhile.
+    let moves = leave.iter().filter(|l| l.moves).count();
+    let last = leave.last().filter(|_| stay + moves.saturating_sub(1) == 0)?;
+    let lost = if role == Role::Target { "its objects would be lost" } else { "the cluster map would be lost" };
+    let name = role.name();
+    Some(format!("{} must leave {}, and there is no other {name}: {lost}; deploy with one {name} more first", last.pod, last.node))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SPEC: &str = "name: ais\nimages: {aisnode: a:v5.0, init: b:v5.0}\nproxies:\n  nodes: [n1]\ntargets:\n  nodes: [NODES]\n  mountpaths: [{path: /ais/sda}]\n";
+
+    fn info(nodes: &str) -> Info {
+        let text = SPEC.replace("NODES", nodes);
+        Info::new(&crate::cluster::read("cluster.yml", &text).unwrap().resolve(None, None).unwrap())
+    }
+
+    /// Targets 0, 1, … on these nodes.
+    fn targets(nodes: &[&str]) -> Vec<Pod> {
+        let pod = |(n, node): (usize, &&str)| {
+            super::super::pods::read(serde_json::json!({"metadata": {"name": format!("ais-target-{n}"),
+                "labels": {"app.kubernetes.io/component": "target"}}, "spec": {"nodeName": node}}))
+            .unwrap()
+        };
+        nodes.iter().enumerate().map(pod).collect()
+    }
+
+    fn leaves(wanted: &str, now: &[&str]) -> (Vec<(String, String, bool)>, Vec<String>) {
+        let (info, pods) = (info(wanted), targets(now));
+        let counts = BTreeMap::from([("ais-target".to_owned(), (Role::Target, now.len() as u32))]);
+        let all = who(&info, &counts, &pods);
+        let problems = obstacles(&info, &all, &pods);
+        (all.into_iter().map(|l| (l.pod, l.node, l.moves)).collect(), problems)
+    }
+
+    #[test]
+    fn the_node_that_leaves_is_the_one_that_is_emptied() {
+        let leave = |pod: &str, node: &str, moves: bool| (pod.to_owned(), node.to_owned(), moves);
+        assert_eq!(leaves("n1, n2", &["n1", "n2", "n3"]), (vec![leave("ais-target-2", "n3", false)], vec![]));
+        assert_eq!(leaves("n3, n2", &["n3", "n2", "n1"]), (vec![leave("ais-target-2", "n1", false)], vec![]));
+        assert_eq!(leaves("n1, n3", &["n1", "n2"]), (vec![leave("ais-target-1", "n2", true)], vec![]));
+        assert_eq!(leaves("n1, n2, n3", &["n1", "n2"]), (vec![], vec![]));
+        let (_, problems) = leaves("n2, n3", &["n1", "n2", "n3"]);
+        assert!(problems.len() == 1 && problems[0].contains("first: n1, n2 (n3 gives"), "{problems:?}");
+        let (_, problems) = leaves("n2", &["n1"]);
+        assert!(problems.len() == 1 && problems[0].contains("no other target"), "{problems:?}");
+    }
+
+    #[test]
+    fn without_rebalance_nothing_is_emptied() {
+        let text = SPEC.replace("NODES", "n1") + "config: {rebalance: {enabled: false}}\n";
+        let info = Info::new(&crate::cluster::read("cluster.yml", &text).unwrap().resolve(None, None).unwrap());
+        let pods = targets(&["n1", "n2"]);
+        let all = who(&info, &BTreeMap::from([("ais-target".to_owned(), (Role::Target, 2))]), &pods);
+        let problems = obstacles(&info, &all, &pods);
+        assert!(problems.len() == 1 && problems[0].contains("would be lost; set it to true"), "{problems:?}");
+    }
+}

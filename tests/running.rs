@@ -1,0 +1,132 @@
+//! Changes of a running cluster, on a real API server with simulated pods: what reaches it, what it keeps, what it can't become.
+
+mod support;
+
+use serde_json::{Value as Json, json};
+use std::time::{Duration, Instant};
+use support::world::{SPEC, World, restarted, said};
+
+fn refused(world: &World, spec: &str, more: &[&str]) -> String {
+    let heard = world.stand_in.heard();
+    let output = world.run("deploy", spec, more);
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("nothing was changed"), "{text}");
+    assert_eq!(world.stand_in.heard(), heard);
+    text
+}
+
+#[test]
+fn another_public_port_is_rolled_out() {
+    let Some(world) = World::new() else { return };
+    world.good("deploy", SPEC, &["--timeout", "60s"]);
+    let other = SPEC.replace("proxies:\n", "proxies:\n  ports: {public: 41080}\n");
+    // The running proxies answer where they were started, not where the spec wants them.
+    world.good("status", &other, &[]);
+    let text = world.good("deploy", &other, &["--timeout", "120s"]);
+    assert_eq!(restarted(&text).len(), 3, "{text}");
+    let pod = world.get("Pod", "ais-proxy-0").unwrap();
+    assert_eq!(pod.pointer("/spec/containers/0/ports/0/containerPort"), Some(&json!(41080)));
+    world.good("status", &other, &[]);
+}
+
+#[test]
+fn what_a_running_cluster_cannot_become_is_refused() {
+    let Some(world) = World::new() else { return };
+    world.good("deploy", SPEC, &["--timeout", "60s"]);
+    let https = format!("{SPEC}tls: {{secret: certs}}\n");
+    let text = refused(&world, &https, &["--check"]);
+    assert!(text.contains("the cluster runs with HTTP, and the spec wants HTTPS") && text.contains("fettle delete --state"), "{text}");
+
+    let older = SPEC.replace("v5.0", "v4.9");
+    let text = refused(&world, &older, &["--timeout", "60s"]);
+    assert!(text.contains("nodes of v5.0 run, and the spec has v4.9") && text.contains("--any-release"), "{text}");
+    world.good("deploy", &older, &["--timeout", "120s", "--any-release"]);
+    let text = refused(&world, &SPEC.replace("v5.0", "v5.1"), &["--timeout", "60s"]);
+    assert!(text.contains("AIStore 4 must go through v5.0; deploy that first"), "{text}");
+
+    // What this Kubernetes cluster does not know.
+    let text = refused(&world, &format!("{older}monitoring: {{pod_monitor: {{}}}}\n"), &["--check"]);
+    assert!(text.contains("does not know the kind PodMonitor") && text.contains("install the Prometheus operator"), "{text}");
+}
+
+#[test]
+fn settings_that_the_spec_drops_are_told_and_rebalance_is_planned() {
+    let Some(world) = World::new() else { return };
+    world.good("deploy", SPEC, &["--timeout", "60s"]);
+    let dropped = SPEC.replace("config:\n  mirror:\n    enabled: false\n", "config:\n  lru:\n    enabled: true\n");
+    let kept = "mirror.enabled (false) stays in the running cluster";
+    let plan = world.good("deploy", &dropped, &["--check"]);
+    assert!(plan.contains(kept), "{plan}");
+    let text = world.good("deploy", &dropped, &["--timeout", "60s"]);
+    assert!(text.contains(kept), "{text}");
+    assert_eq!(world.good("deploy", &dropped, &["--check"]), "Nothing to change.");
+
+    // Left off by a run that stopped.
+    world.stand_in.cluster.lock().unwrap().config["rebalance"]["enabled"] = json!(false);
+    let plan = world.good("deploy", &dropped, &["--check"]);
+    assert!(plan.contains("set      rebalance: on") && plan.contains("1 changes"), "{plan}");
+    let text = world.good("deploy", &dropped, &["--timeout", "60s"]);
+    assert!(text.contains("rebalance: on") && text.contains("complete"), "{text}");
+}
+
+#[test]
+fn a_cluster_with_authentication_is_shown_a_token() {
+    let Some(world) = World::new() else { return };
+    let secret = "eyJhbGciOi.c2VjcmV0.x";
+    world.stand_in.cluster.lock().unwrap().token = Some(secret.into());
+    let file = |name: &str, text: &str| {
+        let path = world.plane.folder().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let good = file("auth.token", &json!({"token": secret}).to_string());
+    let text = world.good("deploy", SPEC, &["--timeout", "60s", "--token-file", &good]);
+    assert!(!text.contains(secret), "{text}");
+    // Without one it is said who asks for it, and how to give it; a wrong one is called so.
+    let text = refused(&world, &SPEC.replace("enabled: false", "enabled: true"), &["--timeout", "60s"]);
+    assert!(text.contains(" asks for a token of AIStore's authentication") && text.contains("--token-file FILE"), "{text}");
+    let wrong = file("wrong", "other");
+    let text = refused(&world, &SPEC.replace("enabled: false", "enabled: true"), &["--timeout", "60s", "--token-file", &wrong]);
+    assert!(text.contains(&format!("does not accept the token of {wrong}")), "{text}");
+    let status = said(&world.run("status", SPEC, &[]));
+    assert!(status.contains("asks for a token") && !status.contains("credentials"), "{status}");
+
+    // Restarts wait for the end of a rebalance that runs.
+    world.stand_in.cluster.lock().unwrap().rebalance = Some(Instant::now() + Duration::from_secs(5));
+    let newer = SPEC.replace("v5.0", "v5.1").replace("enabled: false", "enabled: true");
+    let text = world.good("deploy", &newer, &["--timeout", "120s", "--token-file", &good]);
+    assert_eq!(restarted(&text).len(), 6, "{text}");
+    assert_eq!(world.stand_in.cluster.lock().unwrap().harm, Vec::<String>::new());
+    world.good("status", &newer, &["--token-file", &good]);
+}
+
+#[test]
+fn the_first_primary_is_kept_after_a_run_that_was_broken_off() {
+    let Some(world) = World::new() else { return };
+    let spec = format!("{SPEC}initial_primary: n3\n");
+    let nodes = || {
+        let json: Json = serde_json::from_slice(&world.run("status", &spec, &["--json"]).stdout).unwrap();
+        json["nodes"].as_array().unwrap().clone()
+    };
+    let primary = || nodes().iter().find(|n| n["primary"] == true).and_then(|n| n["node"].as_str().map(str::to_owned));
+    let elsewhere = || {
+        let other = nodes().iter().find(|n| n["role"] == "proxy" && n["ready"] == true && n["node"] != "n3").cloned();
+        other.and_then(|n| n["pod"].as_str().map(str::to_owned)).unwrap()
+    };
+    // A run that waits for nothing makes the pods; the primary is wherever the first came up.
+    world.good("deploy", &spec, &["--timeout", "0"]);
+    let end = Instant::now() + Duration::from_secs(60);
+    while !world.run("status", &spec, &[]).status.success() {
+        assert!(Instant::now() < end, "the pods don't come up");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    world.stand_in.cluster.lock().unwrap().primary = elsewhere();
+    assert_ne!(primary().as_deref(), Some("n3"));
+    world.good("deploy", &spec, &["--timeout", "60s"]);
+    assert_eq!(primary().as_deref(), Some("n3"));
+    // Later it is where an election put it.
+    world.stand_in.cluster.lock().unwrap().primary = elsewhere();
+    world.good("deploy", &spec, &["--timeout", "60s"]);
+    assert_ne!(primary().as_deref(), Some("n3"));
+}

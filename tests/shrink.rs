@@ -1,0 +1,119 @@
+//! Targets and proxies that leave nodes: on a real API server, with simulated nodes and pods, and a stand-in for AIStore that notes
+//! when objects would have been lost.
+
+mod support;
+
+use serde_json::{Value as Json, json};
+use support::world::{SPEC, World, said};
+
+/// The spec with targets on these nodes.
+fn targets(nodes: &str) -> String {
+    SPEC.replace("targets:\n  nodes: [n1, n2, n3]", &format!("targets:\n  nodes: [{nodes}]"))
+}
+
+/// Which node each target runs on, by number.
+fn places(world: &World, spec: &str) -> Vec<String> {
+    let json: Json = serde_json::from_slice(&world.run("status", spec, &["--json"]).stdout).unwrap();
+    let targets = json["nodes"].as_array().unwrap().iter().filter(|n| n["role"] == "target");
+    targets.map(|n| n["node"].as_str().unwrap().to_owned()).collect()
+}
+
+fn harm(world: &World) -> Vec<String> {
+    world.stand_in.cluster.lock().unwrap().harm.clone()
+}
+
+/// A world whose first three targets run on n1, n2, n3, in this order: they come one after the other.
+fn in_order() -> Option<World> {
+    let world = World::new()?;
+    for nodes in ["n1", "n1, n2", "n1, n2, n3"] {
+        world.good("deploy", &targets(nodes), &["--timeout", "60s"]);
+    }
+    assert_eq!(places(&world, SPEC), ["n1", "n2", "n3"]);
+    Some(world)
+}
+
+#[test]
+fn the_node_that_the_spec_no_longer_names_is_emptied_and_no_other() {
+    let Some(world) = in_order() else { return };
+    // The first target's node can't leave at once: a StatefulSet gives up its highest number. Nothing is changed, and the way is said.
+    let output = world.run("deploy", &targets("n2, n3"), &["--timeout", "60s"]);
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("ais-target-0 runs on n1") && text.contains("first: n1, n2 (n3 gives"), "{text}");
+    assert!(text.contains("nothing was changed") && harm(&world).is_empty(), "{text}");
+    assert!(!world.stand_in.heard().iter().any(|h| h.starts_with("start-maintenance")), "{:?}", world.stand_in.heard());
+    // Until then all is not well.
+    let status = world.run("status", &targets("n2, n3"), &[]);
+    assert_eq!(status.status.code(), Some(2));
+    assert!(said(&status).contains("ais-target-0 runs on n1, where the spec does not want it"), "{}", said(&status));
+
+    // The two steps that were named.
+    let text = world.good("deploy", &targets("n1, n2"), &["--timeout", "60s"]);
+    assert!(text.contains("ais-target-2: leaving the cluster, its objects move from n3"), "{text}");
+    assert_eq!(world.labels("n3").get("nvidia.com/ais-target"), None);
+    assert_eq!(places(&world, &targets("n1, n2")), ["n1", "n2"]);
+    let plan = world.good("deploy", &targets("n2, n3"), &["--check"]);
+    let wanted = "empty    ais-target-0: taken out of the cluster, and n1 emptied; made anew on another node; the node loses the label nvidia.com/ais-target";
+    assert!(plan.contains(wanted) && !plan.contains("restart"), "{plan}");
+    let text = world.good("deploy", &targets("n2, n3"), &["--timeout", "60s"]);
+    assert!(text.contains("ais-target-0: on n3 now, in the cluster") && text.contains("complete"), "{text}");
+    assert_eq!(places(&world, &targets("n2, n3")), ["n3", "n2"]);
+    assert_eq!(world.labels("n1").get("nvidia.com/ais-target"), None);
+    assert_eq!(world.good("deploy", &targets("n2, n3"), &["--check"]), "Nothing to change.");
+    world.good("status", &targets("n2, n3"), &[]);
+
+    // A node in place of another, for proxies too.
+    let other = targets("n2, n4").replace("nodes: [n1, n2, n3]", "nodes: [n1, n2, n4]");
+    world.good("deploy", &other, &["--timeout", "60s"]);
+    assert_eq!(places(&world, &other), ["n4", "n2"]);
+    let json: Json = serde_json::from_slice(&world.run("status", &other, &["--json"]).stdout).unwrap();
+    assert!(json["well"] == true && !json.to_string().contains("\"n3\""), "{json:#}");
+    assert_eq!(harm(&world), Vec::<String>::new());
+}
+
+#[test]
+fn nothing_is_lost_whatever_rebalance_was_and_nobody_comes_back() {
+    let Some(world) = in_order() else { return };
+    // An earlier run that stopped left rebalance off.
+    world.stand_in.cluster.lock().unwrap().config["rebalance"]["enabled"] = json!(false);
+    let text = world.good("deploy", &targets("n1"), &["--timeout", "90s"]);
+    assert!(text.contains("rebalance: on"), "{text}");
+    assert_eq!(places(&world, &targets("n1")), ["n1"]);
+    assert_eq!(harm(&world), Vec::<String>::new());
+    // What is in the spec is not overridden unsaid.
+    world.good("deploy", &targets("n1, n2"), &["--timeout", "60s"]);
+    let off = targets("n1").replace("config:\n", "config:\n  rebalance: {enabled: false}\n");
+    let text = said(&world.run("deploy", &off, &["--timeout", "60s"]));
+    assert!(text.contains("would be lost; set it to true for this change") && text.contains("nothing was changed"), "{text}");
+}
+
+#[test]
+fn a_target_that_is_down_is_not_taken_for_an_empty_one() {
+    let Some(world) = in_order() else { return };
+    world.stand_in.cluster.lock().unwrap().shy.push("ais-target-2".into());
+    let output = world.run("deploy", &targets("n1, n2"), &["--timeout", "20s"]);
+    let text = said(&output);
+    assert!(!output.status.success() && text.contains("its objects can't be moved to the others"), "{text}");
+    assert!(world.get("Pod", "ais-target-2").is_some());
+}
+
+#[test]
+fn an_exception_on_a_node_in_use_comes_by_the_same_rules() {
+    let Some(world) = in_order() else { return };
+    let exception =
+        |node: &str| format!("  exceptions:\n    - name: dense\n      nodes: [{node}]\n      mountpaths: [{{path: /ais/nvme0}}]\nconfig:");
+    // n1's target is not the last one: in two steps.
+    let text = said(&world.run("deploy", &SPEC.replace("config:", &exception("n1")), &["--timeout", "60s"]));
+    assert!(text.contains("in two steps") && text.contains("nothing was changed"), "{text}");
+    // n3's is.
+    let spec = SPEC.replace("config:", &exception("n3"));
+    let plan = world.good("deploy", &spec, &["--check"]);
+    assert!(
+        plan.contains("empty    ais-target-2: taken out of the cluster, and n3 emptied") && !plan.contains("restart  ais-target-2"),
+        "{plan}"
+    );
+    let text = world.good("deploy", &spec, &["--timeout", "90s"]);
+    assert!(text.contains("complete"), "{text}");
+    assert_eq!(places(&world, &spec), ["n1", "n2", "n3"]);
+    assert_eq!(harm(&world), Vec::<String>::new());
+}
