@@ -27,7 +27,7 @@ pub enum Sudo {
 /// The command, safe for any login shell: one word in single quotes for `/bin/sh`.
 ///
 /// The agent lies in a folder that only its owner can write to, named by its hash, and is checked by hash before each
-/// use. Old ones are removed, the newest three stay.
+/// use. Old ones are removed, the newest three stay. It runs with the umask of the login, which tasks see.
 pub fn command(agents: &[Agent], sudo: Sudo) -> String {
     let mut cases = String::new();
     for agent in agents {
@@ -35,12 +35,14 @@ pub fn command(agents: &[Agent], sudo: Sudo) -> String {
         cases.push_str(&format!("{}) h={} n={} u=\"{unpack}\";; ", agent.machine, agent.hash, agent.content.len()));
     }
     let start = match sudo {
-        Sudo::No => "exec \"$f\" serve".to_owned(),
-        Sudo::WithoutPassword => "if [ \"$(id -u)\" = 0 ]; then exec \"$f\" serve; fi; exec sudo -n -- \"$f\" serve".to_owned(),
-        Sudo::WithPassword => format!("if [ \"$(id -u)\" = 0 ]; then exec \"$f\" serve; fi; exec sudo -S -p {SUDO_PROMPT} -- \"$f\" serve"),
+        Sudo::No => "umask $k; exec \"$f\" serve".to_owned(),
+        Sudo::WithoutPassword => "umask $k; if [ \"$(id -u)\" = 0 ]; then exec \"$f\" serve; fi; exec sudo -n -- \"$f\" serve".to_owned(),
+        Sudo::WithPassword => {
+            format!("umask $k; if [ \"$(id -u)\" = 0 ]; then exec \"$f\" serve; fi; exec sudo -S -p {SUDO_PROMPT} -- \"$f\" serve")
+        }
     };
     let script = format!(
-        r#"umask 077; m=$(uname -m); h=; case "$m" in {cases}esac
+        r#"k=$(umask); umask 077; m=$(uname -m); h=; case "$m" in {cases}esac
 fail() {{ echo "{FAILED}$1"; exit 91; }}
 if [ -z "$h" ]; then echo "{NO_AGENT}$m"; exit 90; fi
 b=${{XDG_CACHE_HOME:-${{HOME:-/root}}/.cache}}; d=$b/fettle; f=$d/agent-$h
@@ -73,5 +75,36 @@ mod tests {
             let checked = std::process::Command::new("sh").args(["-n", "-c", &command]).status().unwrap();
             assert!(checked.success());
         }
+    }
+
+    #[test]
+    fn the_agent_has_the_umask_of_the_login() {
+        use std::io::Write;
+        use std::os::unix::fs::PermissionsExt;
+        let home = tempfile::tempdir().unwrap();
+        let program = b"#!/bin/sh\numask\n".to_vec();
+        let machine = nix::sys::utsname::uname().unwrap().machine().to_string_lossy().into_owned().leak();
+        let hash = crate::host::cache::hash(&program);
+        let agent = Agent { machine, path: "/x".into(), hash: hash.clone(), content: Arc::new(program.clone()), packed: false };
+        for sudo in [Sudo::No, Sudo::WithoutPassword] {
+            if sudo != Sudo::No && !nix::unistd::geteuid().is_root() {
+                continue;
+            }
+            let mut shell = std::process::Command::new("sh")
+                .args(["-c", &format!("umask 0027; {}", command(std::slice::from_ref(&agent), sudo))])
+                .env("HOME", home.path())
+                .env_remove("XDG_CACHE_HOME")
+                .stdin(std::process::Stdio::piped())
+                .stdout(std::process::Stdio::piped())
+                .spawn()
+                .unwrap();
+            // The second time it is there already.
+            let _ = shell.stdin.take().unwrap().write_all(&program);
+            let output = shell.wait_with_output().unwrap();
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert_eq!(said.lines().last(), Some("0027"), "{sudo:?}: {said}");
+        }
+        let mode = |path: &str| std::fs::metadata(home.path().join(path)).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(".cache/fettle"), mode(&format!(".cache/fettle/agent-{hash}"))), (0o700, 0o700));
     }
 }
