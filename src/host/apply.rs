@@ -131,7 +131,24 @@ pub fn perform_all(
             break;
         }
     }
+    verify_again(changes, view, &mut applied);
     applied
+}
+
+/// An attribute set early may have been changed by one set later: the kernel ties some to others.
+fn verify_again(changes: &[Change], view: &dyn View, applied: &mut Applied) {
+    let knob = |c: &Change| matches!(c, Change::SetSysfs(_));
+    if applied.error().is_some() || changes.iter().filter(|c| knob(c)).count() < 2 {
+        return;
+    }
+    for done in &mut applied.done {
+        if let Some(change) = changes.get(done.index).filter(|c| knob(c))
+            && let Err(mut e) = change.verify(view)
+        {
+            e.message = format!("another value that this task sets changed it again: {}", e.message);
+            done.result = Err(e);
+        }
+    }
 }
 
 /// Performs `changes` (the first is the `index`th of all) at once.

@@ -25,7 +25,7 @@ pub mod view;
 pub use changes::mkfs::name_signature;
 pub use changes::mount::{changes_on_remount, missing_options};
 pub(crate) use changes::umask;
-pub use changes::{normalise, same_value, split_words, sysctl_path};
+pub use changes::{RESETS, normalise, same_value, split_words, sysctl_path};
 pub(crate) use overlay::unit_name;
 pub use overlay::{Blank, Overlay};
 pub use real::{PROGRAM_FOLDERS, RealHost};
