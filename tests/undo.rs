@@ -28,7 +28,7 @@ fn a_run_is_undone_on_all_hosts_and_can_be_applied_again() {
         "? remove /ais/sda   undoes: make directory /ais/sda (mode 0755)\n      unknown until then: what is below the mount on /ais/sda shows once it is unmounted\n",
         "stays: what was on /dev/sda (320 MiB) before its filesystem was made can't be brought back\n",
         "~ set net.core.somaxconn: 65535 → 4096   undoes: set net.core.somaxconn: 4096 → 65535\n",
-        "\n26 to undo, 4 unknown until then, 2 can't be undone. Nothing was changed.\n",
+        "\n30 to undo, 4 unknown until then, 2 can't be undone. Nothing was changed.\n",
     ] {
         assert!(said.contains(part), "{part}: {said}");
     }
@@ -42,7 +42,7 @@ fn a_run_is_undone_on_all_hosts_and_can_be_applied_again() {
     let uuid = lab.sh("node01", "blkid -p -o value -s UUID /dev/sda");
     let undone = lab.fettle(&["undo", "--yes"]);
     assert_eq!(undone.status.code(), Some(0), "{}", text(&undone));
-    assert!(text(&undone).contains("\n30 undone, 2 can't be undone. This run is "), "{}", text(&undone));
+    assert!(text(&undone).contains("\n34 undone, 2 can't be undone. This run is "), "{}", text(&undone));
     assert_eq!(lab.sh("node01", STATE), before);
     assert_eq!(lab.sh("node01", "blkid -p -o value -s UUID /dev/sda"), uuid, "data stays");
     let again = lab.fettle(&["undo", "--yes"]);

@@ -284,6 +284,7 @@ impl Session<'_> {
 
     fn perform(&mut self, changes: &[Change], job: &Job<'_>, verdict: &mut Verdict, stopped: &mut bool) {
         let about = job.loc.to_string();
+        self.note_ahead(&about);
         let options = apply::Options { task: &about, diff: job.diff && !job.hidden };
         let (made, limit, stop) = (&mut self.made, self.settings.stop_after, &self.stop);
         let applied = apply::perform_all(changes, self.real, &mut self.journal, stop, options, &mut |step| {

@@ -5,6 +5,7 @@
 
 mod execute;
 mod files;
+mod handlers;
 mod run;
 mod serve;
 mod session;

@@ -1,6 +1,7 @@
-//! One play on this host: sections, blocks, handlers, dynamic includes.
+//! One play on this host: sections, blocks, dynamic includes.
 
 use super::files::Store;
+use super::handlers::{Handlers, flush_handlers, notices, notify, pending_handlers};
 use super::session::Session;
 use super::together::Part;
 use super::variables::{Layer, PlayLayers, plain_layer};
@@ -32,10 +33,9 @@ pub struct PlayState {
     pub store: Store,
     /// Loop variables of enclosing includes, and what `rescue` sees; outermost first.
     pub on_top: Vec<Layer>,
-    handlers: Vec<Item>,
+    /// The handlers, and which are to run.
+    pub handlers: Handlers,
     includes: HashMap<String, Included>,
-    /// Notified handlers by task id; `false`: only perhaps, by a task a dry run can't know about.
-    notified: HashMap<u32, bool>,
     done: HashSet<u32>,
     /// Hosts begin each task together.
     pub in_step: bool,
@@ -50,9 +50,8 @@ pub fn run_play(session: &mut Session<'_>, run: PlayRun) {
         layers: PlayLayers::new(&play, &vars),
         store: Store::new(files),
         on_top: vec![],
-        handlers: play.handlers.clone(),
+        handlers: Handlers::new(&play, &session.journal),
         includes: play.includes.iter().cloned().collect(),
-        notified: HashMap::new(),
         done: HashSet::new(),
         in_step: play.in_step,
         fatal: false,
@@ -66,7 +65,7 @@ pub fn run_play(session: &mut Session<'_>, run: PlayRun) {
         fatal: flow == Flow::Failed && state.fatal,
         not_done: if flow == Flow::Go { 0 } else { u32::try_from(not_done.len()).unwrap_or(u32::MAX) },
         stopped: flow == Flow::Stopped,
-        pending_handlers: pending_handlers(session, &state),
+        pending_handlers: pending_handlers(session, &mut state),
         variables: if share { session.memory.shared() } else { Map::new() },
     });
 }
@@ -79,7 +78,7 @@ fn play_flow(session: &mut Session<'_>, state: &mut PlayState, play: &Play) -> F
     }
     for section in &play.sections {
         let flow = match run_items(session, state, section) {
-            Flow::Go => flush_handlers(session, state),
+            Flow::Go if !section.is_empty() => flush_handlers(session, state),
             flow => flow,
         };
         match flow {
@@ -98,7 +97,7 @@ fn play_flow(session: &mut Session<'_>, state: &mut PlayState, play: &Play) -> F
 }
 
 /// All tasks below `items` that run when nothing fails (`rescue` parts are left out).
-fn tasks(items: &[Item]) -> Vec<&Task> {
+pub fn tasks(items: &[Item]) -> Vec<&Task> {
     items
         .iter()
         .flat_map(|item| match item {
@@ -140,7 +139,7 @@ fn run_block(session: &mut Session<'_>, state: &mut PlayState, block: &Block) ->
     }
 }
 
-fn run_task(session: &mut Session<'_>, state: &mut PlayState, task: &Task, handler: bool) -> Flow {
+pub fn run_task(session: &mut Session<'_>, state: &mut PlayState, task: &Task, handler: bool) -> Flow {
     if session.wire.stopping() {
         return Flow::Stopped;
     }
@@ -163,7 +162,9 @@ fn run_task(session: &mut Session<'_>, state: &mut PlayState, task: &Task, handl
                 }
             };
             session.told = Told::default();
+            session.notices = notices(session, state, task);
             let outcome = session.run_module_task(state, task, handler);
+            let ahead = std::mem::take(&mut session.notices);
             state.done.insert(task.id);
             if let Some(place) = place {
                 session.tell_all(place, &outcome);
@@ -172,12 +173,9 @@ fn run_task(session: &mut Session<'_>, state: &mut PlayState, task: &Task, handl
                 Flow::Go => {}
                 flow => return flow,
             }
-            if matches!(outcome.verdict.status, Status::Changed | Status::Unknown) {
-                let certain = outcome.verdict.status == Status::Changed;
-                if let Err(message) = notify(session, state, task, certain) {
-                    session.report(task, Verdict::failed(message), handler);
-                    return Flow::Failed;
-                }
+            if let Err(message) = notify(session, state, task, &outcome, &ahead) {
+                session.report(task, Verdict::failed(message), handler);
+                return Flow::Failed;
             }
             if outcome.stopped {
                 Flow::Stopped
@@ -245,9 +243,7 @@ fn run_include(session: &mut Session<'_>, state: &mut PlayState, task: &Task, in
         session.report(task, Verdict::plain(Status::Ok, format!("included {name}")), false);
         state.layers.add_roles(included.roles);
         for handler in included.handlers {
-            if !state.handlers.contains(&handler) {
-                state.handlers.push(handler);
-            }
+            state.handlers.add(handler);
         }
         let depth = state.on_top.len();
         state.on_top.extend(layer);
@@ -270,85 +266,6 @@ fn included(session: &Session<'_>, state: &PlayState, task: &Task, name: &str) -
         _ => None,
     });
     answer.unwrap_or_else(|| Err("the connection to the controller is gone".into())).map(|i| *i)
-}
-
-/// Remembers the handlers that `task` notifies.
-fn notify(session: &Session<'_>, state: &mut PlayState, task: &Task, certain: bool) -> Result<(), String> {
-    if task.notify.is_empty() {
-        return Ok(());
-    }
-    let scope = state.layers.scope(&session.memory, task, &state.on_top);
-    for node in &task.notify {
-        let rendered = session.engine.render(node, &scope).map_err(|e| e.to_string())?;
-        let names: Vec<String> = match rendered {
-            Json::Array(items) => items.iter().filter_map(|i| i.as_str().map(str::to_owned)).collect(),
-            Json::String(name) => vec![name],
-            other => return Err(format!("{}: `notify` must name handlers, not {other}", node.loc)),
-        };
-        for name in names {
-            let listeners = listeners(session, state, &name);
-            if listeners.is_empty() {
-                return Err(format!("{}: no handler is called `{name}` or listens to it", node.loc));
-            }
-            for id in listeners {
-                let known = state.notified.entry(id).or_insert(certain);
-                *known |= certain;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Ids of the handlers `name` means: the last one of that name, and all that listen to it.
-fn listeners(session: &Session<'_>, state: &PlayState, name: &str) -> Vec<u32> {
-    let mut ids = vec![];
-    let mut named = None;
-    for handler in tasks(&state.handlers) {
-        let own = session.task_name(handler, &state.layers.scope(&session.memory, handler, &state.on_top));
-        let role = state.layers.role_name(handler).map(|role| format!("{role} : {own}"));
-        if own == name || role.as_deref() == Some(name) {
-            named = Some(handler.id);
-        }
-        if handler.listen.iter().any(|topic| topic == name) {
-            ids.push(handler.id);
-        }
-    }
-    ids.extend(named.filter(|id| !ids.contains(id)));
-    ids
-}
-
-/// Runs what was notified, in the order the handlers are written.
-fn flush_handlers(session: &mut Session<'_>, state: &mut PlayState) -> Flow {
-    // A handler may notify another one: go on until nothing is pending.
-    while !state.notified.is_empty() {
-        let handlers = state.handlers.clone();
-        let mut ran = false;
-        for handler in tasks(&handlers) {
-            let Some(certain) = state.notified.remove(&handler.id) else { continue };
-            ran = true;
-            session.perhaps = !certain;
-            let flow = run_task(session, state, handler, true);
-            session.perhaps = false;
-            if flow != Flow::Go {
-                if flow == Flow::Stopped {
-                    state.notified.insert(handler.id, certain);
-                }
-                return flow;
-            }
-        }
-        if !ran {
-            break;
-        }
-    }
-    Flow::Go
-}
-
-fn pending_handlers(session: &Session<'_>, state: &PlayState) -> Vec<String> {
-    tasks(&state.handlers)
-        .into_iter()
-        .filter(|h| state.notified.contains_key(&h.id))
-        .map(|h| session.task_name(h, &state.layers.scope(&session.memory, h, &state.on_top)))
-        .collect()
 }
 
 /// Variables of one loop round: item, index, and `ansible_loop` where asked for.

@@ -1,5 +1,6 @@
 //! The agent's main loop.
 
+use super::handlers::Notices;
 use super::run::run_play;
 use super::session::{Session, Settings};
 use super::variables::Memory;
@@ -100,6 +101,8 @@ pub fn serve(from: impl Read + Send + 'static, mut to: impl Write + Send + 'stat
         rescuable: 0,
         last_failure: None,
         perhaps: false,
+        notices: Notices::default(),
+        owing: None,
         told: Told::default(),
         visits: HashMap::new(),
     };

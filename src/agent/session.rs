@@ -1,5 +1,6 @@
 //! What lasts as long as the connection: settings, the host, the journal, variables.
 
+use super::handlers::Notices;
 use super::run::{PlayState, loop_layer, report_of, scope_of};
 use super::variables::{Layer, Memory};
 use super::verdict::{Verdict, unknown_inside};
@@ -65,6 +66,10 @@ pub struct Session<'a> {
     pub last_failure: Option<(Json, Json)>,
     /// The handler now running was notified only perhaps (by a task a dry run can't know about).
     pub perhaps: bool,
+    /// What the task now running would notify.
+    pub notices: Notices,
+    /// The run that notified the handler now running, and did not get to it.
+    pub owing: Option<String>,
     /// What the task now running told beside its result, for hosts it is done for.
     pub told: Told,
     /// How often each task came to the point where hosts meet.

@@ -54,6 +54,9 @@ impl Session<'_> {
         }
         let mut report = report_of(task, name, module_name(task), shown(&verdict, hidden));
         report.handler = handler;
+        if let Some(run) = self.owing.take() {
+            report.warnings.push(format!("notified by run {run}, which did not get to it"));
+        }
         report.ignored = ignored || (verdict.status == Status::Failed && self.rescuable > 0);
         report.summary = task.items.is_some();
         report.millis = millis(started);

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Filesystems made at once: enough to keep a storage host's disks busy, few enough for its memory.
+/// Filesystems made or mounted at once: enough to keep a storage host's disks busy, few enough for its memory.
 const AT_ONCE: usize = 16;
 
 /// Told to stop: the change under way ends, no other begins.
@@ -105,7 +105,7 @@ fn look(index: usize, change: &Change, view: &dyn View, options: Options<'_>) ->
 }
 
 /// Performs `changes` in order: each is journaled, performed and verified through `view`. Filesystems that follow one
-/// another are made at once. Stops at the first failure and when told to.
+/// another are made, and mounted, at once. Stops at the first failure and when told to.
 pub fn perform_all(
     changes: &[Change],
     view: &dyn View,
@@ -116,22 +116,53 @@ pub fn perform_all(
 ) -> Applied {
     let mut applied = Applied::default();
     let mut rest = changes;
-    while let Some(first) = rest.first() {
+    while !rest.is_empty() {
         let index = changes.len() - rest.len();
         if stop.is_stopped() {
             applied.stopped = rest.len();
             break;
         }
-        let filesystem = |c: &Change| matches!(c, Change::MakeFilesystem(_));
-        let n = if filesystem(first) { rest.iter().take(AT_ONCE).take_while(|c| filesystem(c)).count() } else { 1 };
-        let (now, later) = rest.split_at(n);
+        let more = (1..rest.len().min(AT_ONCE)).take_while(|i| rest[..*i].iter().all(|c| independent(c, &rest[*i]))).count();
+        let (now, later) = rest.split_at(1 + more);
         rest = later;
         perform_batch(now, index, view, journal, options, on, &mut applied.done);
         if applied.error().is_some() {
             break;
         }
     }
+    verify_again(changes, view, &mut applied);
     applied
+}
+
+/// Whether both take long and neither needs or hinders the other.
+fn independent(a: &Change, b: &Change) -> bool {
+    match (a, b) {
+        (Change::MakeFilesystem(_), Change::MakeFilesystem(_)) => true,
+        (Change::Mount(a), Change::Mount(b)) => {
+            a.device.is_some()
+                && b.device.is_some()
+                && a.device != b.device
+                && !a.target.starts_with(&b.target)
+                && !b.target.starts_with(&a.target)
+        }
+        _ => false,
+    }
+}
+
+/// An attribute set early may have been changed by one set later: the kernel ties some to others.
+fn verify_again(changes: &[Change], view: &dyn View, applied: &mut Applied) {
+    let knob = |c: &Change| matches!(c, Change::SetSysfs(_));
+    if applied.error().is_some() || changes.iter().filter(|c| knob(c)).count() < 2 {
+        return;
+    }
+    for done in &mut applied.done {
+        if let Some(change) = changes.get(done.index).filter(|c| knob(c))
+            && let Err(mut e) = change.verify(view)
+        {
+            e.message = format!("another value that this task sets changed it again: {}", e.message);
+            done.result = Err(e);
+        }
+    }
 }
 
 /// Performs `changes` (the first is the `index`th of all) at once.

@@ -136,6 +136,9 @@ pub struct SetSysfs {
     pub path: PathBuf,
     /// The value to write.
     pub value: String,
+    /// An earlier change of the task makes the kernel compute it anew: a dry run can't tell the value right before.
+    #[serde(default)]
+    pub reset: bool,
 }
 
 /// See [`Change::SetMtu`].

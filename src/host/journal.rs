@@ -2,9 +2,13 @@
 //!
 //! One file a run that changed something, one JSON object a line ([`Entry`]). For root in [`ROOT_FOLDER`], otherwise in the
 //! user's `~/.local/state/fettle/journal`; folders 0700, files 0600, for old contents may be confidential. The newest
-//! [`KEEP`] runs are kept. A run that changed nothing leaves no file.
+//! [`KEEP`] runs are kept. A run that changed nothing and notified nobody leaves no file.
 //!
 //! Not kept: what is marked secret; contents over [`CONTENT_LIMIT`]; standard input and environment of commands.
+
+mod handlers;
+
+pub use handlers::{HandlerState, Owed};
 
 use super::identity::{User, as_started};
 use super::real::words;
@@ -71,6 +75,21 @@ pub enum Entry {
         seq: u64,
         /// Why it failed; null: it did not.
         error: Option<String>,
+    },
+    /// What became of a handler that a task notifies.
+    Handler {
+        /// When.
+        at: String,
+        /// Which run.
+        run: String,
+        /// The play's file and name: who runs that play again runs the handler.
+        play: String,
+        /// The handler.
+        handler: String,
+        /// The task that notifies it, or the handler itself.
+        task: String,
+        /// What.
+        state: HandlerState,
     },
     /// The run ended.
     RunEnd {
@@ -200,10 +219,13 @@ impl Journal {
 
     fn open(&self) -> io::Result<File> {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
-        let now = clock::utc(SystemTime::now());
-        let stamp: String = now.chars().filter(char::is_ascii_alphanumeric).collect();
+        let time = SystemTime::now();
+        let now = clock::utc(time);
+        // Names sort by time, also those of runs within one second.
+        let micros = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.subsec_micros());
+        let stamp: String = now.chars().filter(|c| c.is_ascii_digit() || *c == 'T').collect();
         let run: String = self.info.run.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(64).collect();
-        let path = self.folder.join(format!("{stamp}-{run}.jsonl"));
+        let path = self.folder.join(format!("{stamp}{micros:06}Z-{run}.jsonl"));
         let mut file = std::fs::OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?;
         let begin = Entry::RunBegin {
             at: now,
@@ -407,7 +429,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         journal(folder.path(), "r1").begin("t", "s", &sysctl(), Ok(vec![])).unwrap();
         assert!(unfinished(folder.path()).unwrap().is_some());
-        std::thread::sleep(std::time::Duration::from_millis(1100));
         journal(folder.path(), "r2").finish(How::Done).unwrap();
         assert_eq!(unfinished(folder.path()).unwrap(), None);
         journal(folder.path(), "r3").finish(How::Done).unwrap();

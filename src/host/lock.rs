@@ -9,7 +9,7 @@ use nix::libc;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -80,14 +80,15 @@ pub fn acquire(exclusive: bool, me: &Holder) -> Result<Lock, LockError> {
 pub fn acquire_at(path: &Path, exclusive: bool, me: &Holder) -> Result<Lock, LockError> {
     let failed = |e: &std::io::Error| LockError::Failed(format!("this host's lock {} can't be used: {}", path.display(), words(e)));
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(|e| failed(&e))?;
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|e| failed(&e))?;
     }
     let options = std::fs::OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
-        .mode(0o644)
+        // Who can open it can hold it.
+        .mode(0o600)
         .custom_flags(libc::O_NOFOLLOW)
         .open(path);
     let file = options.map_err(|e| failed(&e))?;

@@ -26,7 +26,7 @@ pub use changes::mkfs::name_signature;
 pub use changes::mount::{ambiguous, filesystems, is_whole};
 pub use changes::options::{changes_on_remount, missing_options, own_options, refused_option};
 pub(crate) use changes::umask;
-pub use changes::{normalise, same_value, split_words, sysctl_path};
+pub use changes::{RESETS, normalise, same_value, split_words, sysctl_path};
 pub(crate) use overlay::unit_name;
 pub use overlay::{Blank, Overlay};
 pub use real::{PROGRAM_FOLDERS, RealHost};

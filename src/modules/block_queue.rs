@@ -4,7 +4,7 @@ use super::{Arg, Args, Context, FreeForm, Kind, Module, Plan, PlanError};
 use crate::host::block::{self, Disk};
 use crate::host::change::{SetSysfs, WriteFile};
 use crate::host::glob;
-use crate::host::{Change, View};
+use crate::host::{Change, RESETS, View};
 use serde_json::{Map, json};
 use std::path::{Path, PathBuf};
 
@@ -37,10 +37,9 @@ pub const MODULE: Module = Module {
 /// Our rules: behind the distribution's 60-block-scheduler.rules, so that ours win.
 const RULES: &str = "/etc/udev/rules.d/99-fettle-block.rules";
 
-/// Settings in the order they are written: a change of scheduler resets nr_requests (block/blk-mq-sched.c of Linux), so that is
-/// written again then.
+/// Settings in the order they are written: what another one resets ([`RESETS`]) after that one, and again where that changes.
 const SETTINGS: &[&str] =
-    &["scheduler", "nr_requests", "read_ahead_kb", "rq_affinity", "max_sectors_kb", "nomerges", "add_random", "wbt_lat_usec"];
+    &["scheduler", "nr_requests", "max_sectors_kb", "read_ahead_kb", "rq_affinity", "nomerges", "add_random", "wbt_lat_usec"];
 
 fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
     let view = context.view;
@@ -77,13 +76,14 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
     let mut results = vec![];
     for disk in chosen {
         let mut previous = Map::new();
-        let mut new_scheduler = false;
+        let mut new = vec![];
         for (setting, value) in &wanted {
             let path = Path::new("/sys/block").join(&disk.name).join("queue").join(setting);
             let now = current(view, &path, disk, setting, value)?;
-            new_scheduler |= *setting == "scheduler" && now != *value;
-            if now != *value || (new_scheduler && *setting == "nr_requests") {
-                plan.changes.push(Change::SetSysfs(SetSysfs { path, value: value.clone() }));
+            let reset = RESETS.iter().any(|(by, reset)| reset == setting && new.contains(by));
+            if now != *value || reset {
+                new.push(*setting);
+                plan.changes.push(Change::SetSysfs(SetSysfs { path, value: value.clone(), reset }));
             }
             previous.insert((*setting).to_owned(), json!(now));
         }
@@ -124,7 +124,7 @@ fn current(view: &dyn View, path: &Path, disk: &Disk, setting: &str, value: &str
     Ok(chosen.trim_matches(['[', ']']).to_owned())
 }
 
-/// The rules with exactly one line for `disk`: known by WWN or serial number where udev can see one, by name otherwise.
+/// The rules with exactly one line for `disk`, which keeps what it says about other settings: known by WWN or serial number where udev can see one, by name otherwise.
 ///
 /// `ATTRS`, not `ATTR`: SCSI's `wwid` and NVMe's `serial` are those of the device above the disk.
 fn with_rule(text: &str, disk: &Disk, wanted: &[(&str, String)]) -> String {
@@ -135,9 +135,17 @@ fn with_rule(text: &str, disk: &Disk, wanted: &[(&str, String)]) -> String {
         _ => format!("KERNEL==\"{}\"", disk.name),
     };
     let head = format!("ACTION==\"add|change\", SUBSYSTEM==\"block\", ENV{{DEVTYPE}}==\"disk\", {key}");
-    let values: Vec<String> = wanted.iter().map(|(setting, value)| format!("ATTR{{queue/{setting}}}=\"{value}\"")).collect();
-    let line = format!("{head}, {}", values.join(", "));
     let ours = |l: &str| l.strip_prefix(&head).is_some_and(|rest| rest.starts_with(','));
+    let values = SETTINGS.iter().filter_map(|setting| {
+        let attribute = format!("ATTR{{queue/{setting}}}=\"");
+        let kept = || {
+            let of = |l: &'_ str| Some(l.split_once(&attribute)?.1.split_once('"')?.0.to_owned());
+            text.lines().filter(|l| ours(l)).filter_map(of).next_back()
+        };
+        let value = wanted.iter().find(|(s, _)| s == setting).map(|(_, v)| v.clone()).or_else(kept)?;
+        Some(format!(", {attribute}{value}\""))
+    });
+    let line: String = std::iter::once(head.clone()).chain(values).collect();
     if text.lines().filter(|l| ours(l)).eq([line.as_str()]) {
         return text.to_owned();
     }
@@ -198,5 +206,13 @@ mod tests {
         assert!(two.contains("ATTRS{wwid}==\"naa.5000\""));
         let changed = with_rule(&two, &disk("sda", None), &[("scheduler", "bfq".to_owned())]);
         assert_eq!((changed.matches("bfq").count(), changed.lines().count()), (1, 3));
+        // Another task's settings of the disk stay, in the order in which they don't undo one another.
+        let both = with_rule(&changed, &disk("sda", None), &[("read_ahead_kb", "128".to_owned())]);
+        let all = with_rule(&both, &disk("sda", None), &[("max_sectors_kb", "640".to_owned())]);
+        let line = r#"KERNEL=="sda", ATTR{queue/scheduler}="bfq", ATTR{queue/max_sectors_kb}="640", ATTR{queue/read_ahead_kb}="128""#;
+        assert!(all.lines().any(|l| l.ends_with(line)) && all.lines().count() == 3, "{all}");
+        for again in [("scheduler", "bfq"), ("read_ahead_kb", "128"), ("max_sectors_kb", "640")] {
+            assert_eq!(with_rule(&all, &disk("sda", None), &[(again.0, again.1.to_owned())]), all, "each task is content");
+        }
     }
 }

@@ -34,6 +34,21 @@ pub fn lines(entries: &[Json], paint: Paint) -> Vec<String> {
                     paint.text(Tone::Faint, text("task"))
                 ));
             }
+            "handler" if entry["state"] == "notified" => {
+                let same = |e: &&Json| e["event"] == "handler" && e["play"] == entry["play"] && e["handler"] == entry["handler"];
+                let later = entries[i + 1..]
+                    .iter()
+                    .filter(same)
+                    .find(|e| e["state"] == "ran" || e["run"] == entry["run"] && e["state"] != "notified");
+                let (tone, mark, note) = match later {
+                    None => (Tone::Doubt, "?", "  it has not run".to_owned()),
+                    Some(end) if end["state"] != "ran" => continue,
+                    Some(end) if end["run"] == entry["run"] => (Tone::Change, ">", String::new()),
+                    Some(end) => (Tone::Change, ">", format!("  it ran in run {}", end["run"].as_str().unwrap_or("?"))),
+                };
+                let task = paint.text(Tone::Faint, text("task"));
+                out.push(format!("  {} notify {}  {task}{note}", paint.text(tone, mark), text("handler")));
+            }
             "run_end" => {
                 let how = match &entry["how"] {
                     Json::Object(map) => map.iter().next().map_or_else(String::new, |(k, v)| format!("{k}: {}", v.as_str().unwrap_or(""))),
@@ -64,5 +79,15 @@ mod tests {
         assert_eq!(text[0], "run r1  T  apply x.yml by me@here");
         assert_eq!(text[1], "  ~ write /etc/x  a.yml:1:1");
         assert_eq!(text[2], "  ? format /dev/sdb  a.yml:2:1  begun; nobody noted its end  (can't be undone: what was there is gone)");
+    }
+
+    #[test]
+    fn a_handler_is_told_with_when_it_ran() {
+        let handler = |run: &str, state: &str| json!({"event": "handler", "at": "T", "run": run, "play": "p", "handler": "restart", "task": "a.yml:1:1", "state": state});
+        let told = |entries: &[Json]| lines(entries, Paint { on: false });
+        assert_eq!(told(&[handler("r1", "notified")]), ["  ? notify restart  a.yml:1:1  it has not run"]);
+        assert_eq!(told(&[handler("r1", "notified"), handler("r1", "ran")]), ["  > notify restart  a.yml:1:1"]);
+        assert_eq!(told(&[handler("r1", "notified"), handler("r2", "ran")]), ["  > notify restart  a.yml:1:1  it ran in run r2"]);
+        assert!(told(&[handler("r1", "notified"), handler("r1", "not_needed")]).is_empty());
     }
 }

@@ -131,7 +131,7 @@ fn details(host: &HostSummary, class: &Class, paint: Paint) -> Vec<String> {
         said(format!("{} not done", tasks_word(host.not_done)));
     }
     if !host.pending_handlers.is_empty() {
-        said(format!("handlers notified but not run: {}", host.pending_handlers.join(", ")));
+        said(format!("handlers notified but not run (the next run of their play runs them): {}", host.pending_handlers.join(", ")));
     }
     out
 }

@@ -28,7 +28,7 @@ pub enum Sudo {
 ///
 /// The agent lies in a folder that only its owner can write to, named by its hash, and is checked by hash before each
 /// use. Old ones are removed, the three that came last stay. `cache`: the folder to put that folder into, as
-/// [`cache_folder`] gives it; `None`: the user's cache.
+/// [`cache_folder`] gives it; `None`: the user's cache. The agent has the login's umask, which tasks see.
 pub fn command(agents: &[Agent], sudo: Sudo, cache: Option<&str>) -> String {
     let mut cases = String::new();
     for agent in agents {
@@ -38,7 +38,9 @@ pub fn command(agents: &[Agent], sudo: Sudo, cache: Option<&str>) -> String {
     let start = match sudo {
         Sudo::No => "exec \"$f\" serve".to_owned(),
         Sudo::WithoutPassword => "if [ \"$(id -u)\" = 0 ]; then exec \"$f\" serve; fi; exec sudo -n -- \"$f\" serve".to_owned(),
-        Sudo::WithPassword => format!("if [ \"$(id -u)\" = 0 ]; then exec \"$f\" serve; fi; exec sudo -S -p {SUDO_PROMPT} -- \"$f\" serve"),
+        Sudo::WithPassword => {
+            format!("if [ \"$(id -u)\" = 0 ]; then exec \"$f\" serve; fi; exec sudo -S -p {SUDO_PROMPT} -- \"$f\" serve")
+        }
     };
     let base = cache.unwrap_or("${XDG_CACHE_HOME:-${HOME:-/root}}/.cache");
     // Who may write to the folder above could put another one in its place.
@@ -113,5 +115,36 @@ mod tests {
         for wrong in ["$(id)", "/a b", "relative/path", "/a/~/b", "`id`", "/a'b"] {
             assert!(cache_folder(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_agent_has_the_umask_of_the_login() {
+        use std::io::Write;
+        use std::os::unix::fs::PermissionsExt;
+        let home = tempfile::tempdir().unwrap();
+        let program = b"#!/bin/sh\numask\n".to_vec();
+        let machine = nix::sys::utsname::uname().unwrap().machine().to_string_lossy().into_owned().leak();
+        let hash = crate::host::cache::hash(&program);
+        let agent = Agent { machine, path: "/x".into(), hash: hash.clone(), content: Arc::new(program.clone()), packed: false };
+        for sudo in [Sudo::No, Sudo::WithoutPassword] {
+            if sudo != Sudo::No && !nix::unistd::geteuid().is_root() {
+                continue;
+            }
+            let mut shell = std::process::Command::new("sh")
+                .args(["-c", &format!("umask 0027; {}", command(std::slice::from_ref(&agent), sudo, None))])
+                .env("HOME", home.path())
+                .env_remove("XDG_CACHE_HOME")
+                .stdin(std::process::Stdio::piped())
+                .stdout(std::process::Stdio::piped())
+                .spawn()
+                .unwrap();
+            // The second time it is there already.
+            let _ = shell.stdin.take().unwrap().write_all(&program);
+            let output = shell.wait_with_output().unwrap();
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert_eq!(said.lines().last(), Some("0027"), "{sudo:?}: {said}");
+        }
+        let mode = |path: &str| std::fs::metadata(home.path().join(path)).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(".cache/fettle"), mode(&format!(".cache/fettle/agent-{hash}"))), (0o700, 0o700));
     }
 }

@@ -193,18 +193,16 @@ impl Act for SetSysctl {
     }
 }
 
+/// Settings of a disk's queue that make the kernel compute another one anew, from what it never shows: the scheduler
+/// (block/blk-mq-sched.c of Linux) and the largest request (block/blk-settings.c).
+pub const RESETS: &[(&str, &str)] = &[("scheduler", "nr_requests"), ("max_sectors_kb", "read_ahead_kb")];
+
 /// Why a sysfs attribute may be missing.
 const NO_ATTRIBUTE: &str = "no such device, or its driver or this kernel does not have the setting";
 
 impl SetSysfs {
     fn name(&self) -> String {
         self.path.display().to_string()
-    }
-
-    /// Whether a dry run can't tell the value before: a change of scheduler makes the kernel compute `nr_requests` anew, from
-    /// what the driver never shows.
-    fn old_is_vague(&self) -> bool {
-        self.path.ends_with("queue/nr_requests")
     }
 
     /// Where it is, and what the file would hold. Fails where the value is none of the choices it shows.
@@ -240,14 +238,14 @@ impl Act for SetSysfs {
     }
 
     fn describe_with(&self, before: &dyn View) -> String {
-        if self.old_is_vague() {
+        if self.reset {
             return self.describe();
         }
         Knob { name: &self.name(), file: self.path.clone() }.describe_with(before, self.value.trim())
     }
 
     fn diff(&self, before: &dyn View) -> Option<Diff> {
-        if self.old_is_vague() {
+        if self.reset {
             return None;
         }
         Knob { name: &self.name(), file: self.path.clone() }.diff(before, self.value.trim())
@@ -281,8 +279,15 @@ impl Act for SetSysfs {
     }
 
     fn undo(&self, before: &dyn View) -> Result<Vec<Change>, String> {
-        let value = normalise(&before.read_text(&self.path).map_err(|e| e.to_string())?);
-        Ok(vec![Change::SetSysfs(SetSysfs { path: self.path.clone(), value: selected(&value).to_owned() })])
+        let back = |path: PathBuf| -> Result<Change, ViewError> {
+            let value = normalise(&before.read_text(&path)?);
+            Ok(Change::SetSysfs(SetSysfs { path, value: selected(&value).to_owned(), reset: false }))
+        };
+        let mut undo = vec![back(self.path.clone()).map_err(|e| e.to_string())?];
+        let reset = RESETS.iter().find(|(by, _)| self.path.ends_with(Path::new("queue").join(by)));
+        // Setting it back resets the other one again. Not every disk has that.
+        undo.extend(reset.and_then(|(_, other)| back(self.path.with_file_name(other)).ok()));
+        Ok(undo)
     }
 }
 
@@ -431,7 +436,7 @@ mod tests {
     fn a_choice_moves_its_brackets() {
         let mut over = host();
         let path = PathBuf::from("/sys/block/sda/queue/scheduler");
-        let change = Change::SetSysfs(SetSysfs { path: path.clone(), value: "none".into() });
+        let change = Change::SetSysfs(SetSysfs { path: path.clone(), value: "none".into(), reset: false });
         assert_eq!(change.describe_with(&over), "set /sys/block/sda/queue/scheduler: mq-deadline → none");
         let back = change.undo(&over).unwrap();
         change.predict(&mut over).unwrap();
@@ -439,7 +444,7 @@ mod tests {
         change.verify(&over).unwrap();
         back[0].predict(&mut over).unwrap();
         assert_eq!(over.read_text(&path).unwrap(), "none [mq-deadline] kyber\n");
-        let wrong = Change::SetSysfs(SetSysfs { path, value: "bfq".into() });
+        let wrong = Change::SetSysfs(SetSysfs { path, value: "bfq".into(), reset: false });
         assert!(wrong.predict(&mut over).unwrap_err().message.contains("this host offers none, mq-deadline, kyber"));
     }
 

@@ -14,6 +14,6 @@ mod tests;
 mod tree;
 mod unit;
 
-pub use kernel::{normalise, same_value, sysctl_path};
+pub use kernel::{RESETS, normalise, same_value, sysctl_path};
 pub use run::split_words;
 pub(crate) use spot::umask;

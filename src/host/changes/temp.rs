@@ -28,8 +28,9 @@ pub(crate) fn temp_name(folder: &Path) -> PathBuf {
 }
 
 impl Temp {
-    /// An empty file in `folder` that only its owner can read.
+    /// An empty file in `folder` that only its owner can read. What processes that were killed left there goes.
     pub fn create(folder: &Path) -> Result<Self, ChangeError> {
+        remove_left(folder);
         let path = temp_name(folder);
         let file = new_file(&path, 0o600).map_err(|e| io_error("create a file in", folder, &e))?;
         Ok(Self { path, file })
@@ -46,6 +47,23 @@ impl Drop for Temp {
     fn drop(&mut self) {
         // After a rename nothing is there any more, and nobody else takes this name.
         let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// The process that made a temporary file, by its name.
+fn maker(name: &str) -> Option<i32> {
+    let (pid, count) = name.strip_prefix(".fettle.")?.strip_suffix(".tmp")?.split_once('.')?;
+    count.parse::<u32>().ok()?;
+    pid.parse().ok().filter(|pid| *pid > 0)
+}
+
+/// Removes temporary files of processes that are no more from `folder`. One that can't be removed does no harm.
+fn remove_left(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let gone = |pid| nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None) == Err(nix::errno::Errno::ESRCH);
+        if entry.file_name().to_str().and_then(maker).is_some_and(gone) {
+            let _ = std::fs::remove_file(entry.path());
+        }
     }
 }
 
@@ -75,4 +93,27 @@ fn set_xattr(file: &File, name: &str, value: &[u8]) -> io::Result<()> {
 pub(crate) fn inherited(xattrs: Vec<(String, Vec<u8>)>) -> Vec<(String, Vec<u8>)> {
     let about_content = ["security.capability", "security.ima", "security.evm"];
     xattrs.into_iter().filter(|(name, _)| !about_content.contains(&name.as_str())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_dead_left_goes_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let dead = child.id();
+        child.wait().unwrap();
+        let (left, living) = (format!(".fettle.{dead}.0.tmp"), format!(".fettle.{}.99.tmp", std::process::id()));
+        let others = [".fettle.tmp", ".fettle.x.0.tmp", ".fettle.0.0.tmp", ".fettle.-1.0.tmp", "a.tmp", living.as_str()];
+        for name in others.iter().chain([&left.as_str()]) {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        drop(Temp::create(folder.path()).unwrap());
+        for name in others {
+            assert!(folder.path().join(name).exists(), "{name}");
+        }
+        assert!(!folder.path().join(left).exists());
+    }
 }

@@ -362,8 +362,8 @@ fn kernel_values_are_set_read_back_and_undone() {
             (sysctl("net.core.no_such_thing", "1"), "does not exist"),
             (Change::SetMtu(SetMtu { link: "nolink0".into(), mtu: 1500 }), "no interface nolink0"),
             (Change::SetMtu(SetMtu { link: "lo".into(), mtu: 12 }), "68 to 65536"),
-            (Change::SetSysfs(SetSysfs { path: "/sys/class/net/lo/no_such".into(), value: "1".into() }), "does not exist"),
-            (Change::SetSysfs(SetSysfs { path: "/sys/class/net/lo/ifindex".into(), value: "1".into() }), "read-only"),
+            (Change::SetSysfs(SetSysfs { path: "/sys/class/net/lo/no_such".into(), value: "1".into(), reset: false }), "does not exist"),
+            (Change::SetSysfs(SetSysfs { path: "/sys/class/net/lo/ifindex".into(), value: "1".into(), reset: false }), "read-only"),
         ] {
             let predicted = change.predict(&mut Overlay::new(&RealHost)).unwrap_err();
             assert!(predicted.message.contains(said), "{predicted}");
