@@ -98,7 +98,7 @@ pub struct Signature {
 /// What is written on a block device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Probe {
-    /// All signatures found; none: blank as far as anyone can tell.
+    /// All signatures found, or that there is data nobody knows; none: blank.
     pub signatures: Vec<Signature>,
     /// Bytes at the probed places are all zero (a device never written to).
     pub zeroed: bool,
