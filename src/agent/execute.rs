@@ -416,9 +416,14 @@ fn note(applied: Applied, verdict: &mut Verdict) {
                 verdict.message = why;
             }
             Err(error) => {
+                // Several filesystems are made at once, and each may fail for its own reason.
+                if verdict.status != Status::Failed {
+                    verdict.message.clone_from(&error.message);
+                } else if !verdict.message.contains(&error.message) {
+                    verdict.message = format!("{}\n{}", verdict.message, error.message);
+                }
                 verdict.status = Status::Failed;
-                verdict.message.clone_from(&error.message);
-                verdict.result.insert("msg".into(), Json::from(error.message));
+                verdict.result.insert("msg".into(), Json::from(verdict.message.as_str()));
             }
         }
         verdict.changes.push(ChangeReport { summary: done.summary, destroys: done.destroys, diff: done.diff, done: ok });
