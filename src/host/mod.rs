@@ -22,7 +22,7 @@ mod rights;
 pub mod undo;
 pub mod view;
 
-pub use changes::mkfs::name_signature;
+pub use changes::mkfs::{name_all, name_signature, partitions_hold};
 pub use changes::mount::{changes_on_remount, missing_options};
 pub(crate) use changes::umask;
 pub use changes::{normalise, same_value, split_words, sysctl_path};

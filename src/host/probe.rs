@@ -73,6 +73,10 @@ const SAMPLE: usize = 4096;
 
 /// The kind of what is no signature anybody knows, and not zeros either.
 pub const UNKNOWN_DATA: &str = "unknown data";
+/// The kind of what mkfs.xfs leaves when it is interrupted: an XFS of which nothing can be mounted.
+pub const UNFINISHED_XFS: &str = "unfinished xfs";
+/// `sb_inprogress` in the superblock (xfs_format.h): set until mkfs is done.
+const XFS_IN_PROGRESS: i64 = 126;
 
 /// All signatures on the device (or image file) at `path`.
 pub fn probe_device(path: &Path) -> Result<Probe, ViewError> {
@@ -102,6 +106,16 @@ fn data_between(file: &mut File, size: u64) -> std::io::Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// Writes zeros wherever [`probe_device`] looks for signatures.
+pub(super) fn clear(device: &File, size: u64) -> std::io::Result<()> {
+    use std::os::unix::fs::FileExt;
+    let zeros = vec![0; HEAD];
+    let part = |most: usize| zeros.get(..usize::try_from(size).unwrap_or(most).min(most)).unwrap_or_default();
+    device.write_all_at(part(HEAD), 0)?;
+    device.write_all_at(part(TAIL), size.saturating_sub(TAIL as u64))?;
+    device.sync_all()
 }
 
 fn read_at(file: &mut File, offset: u64, length: usize) -> std::io::Result<Vec<u8>> {
@@ -151,7 +165,9 @@ fn look(image: &Image) -> Probe {
         if image.at(magic.offset, magic.bytes.len()) == Some(magic.bytes) {
             let uuid = magic.uuid.and_then(|o| image.absolute(o, 16)).map(uuid_text);
             let label = magic.label.and_then(|(o, n)| image.absolute(o, n)).and_then(text);
-            add(Signature { kind: magic.kind.into(), partition_table: false, uuid, label });
+            let unfinished = magic.kind == "xfs" && image.at(XFS_IN_PROGRESS, 1).is_some_and(|b| b != [0]);
+            let kind = if unfinished { UNFINISHED_XFS } else { magic.kind };
+            add(Signature { kind: kind.into(), partition_table: false, uuid, label });
         }
     }
     add_all(&mut add, [ext(image), raid_at_end(image), zfs(image), gpt(image), dos(image)]);

@@ -1,11 +1,11 @@
 //! What is to be done with one disk.
 
-use super::Steps;
 use super::place::free_uuid;
+use super::{Steps, content};
 use crate::host::block::{self, Disk};
 use crate::host::change::{MakeFilesystem, MountChange};
 use crate::host::fstab::{Entry, Fstab};
-use crate::host::{Change, FileKind, Mount, View, ViewError, changes_on_remount, missing_options};
+use crate::host::{Change, FileKind, Mount, Signature, View, ViewError, changes_on_remount, missing_options, partitions_hold};
 use crate::modules::PlanError;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -38,12 +38,23 @@ pub struct Wanted {
 pub struct Settings {
     /// Mount options.
     pub options: Vec<String>,
-    /// Disks that may be destroyed.
+    /// Disks, and filesystems by UUID, that may be destroyed.
     pub wipe: Vec<String>,
     /// Foreign XFS is mounted as it is.
     pub adopt: bool,
     /// `/etc/machine-id`.
     pub machine_id: String,
+}
+
+/// A disk that was found, and what it is for.
+pub(super) struct Chosen<'d> {
+    pub disk: &'d Disk,
+    /// What it holds.
+    pub found: Vec<Signature>,
+    /// Its mount point.
+    pub target: PathBuf,
+    /// The label asked for.
+    pub label: Option<String>,
 }
 
 /// Why a disk is left alone.
@@ -91,18 +102,16 @@ fn mount_at(view: &dyn View, target: &Path) -> Result<Option<Mount>, ViewError> 
 /// Makes, enters into fstab and mounts; returns the filesystem's UUID.
 pub(super) fn mounted(
     view: &dyn View,
-    disk: &Disk,
-    target: &Path,
-    label: Option<&str>,
+    chosen: &Chosen<'_>,
     settings: &Settings,
     fstab: &mut Fstab,
     steps: &mut Steps,
 ) -> Result<String, Refused> {
+    let Chosen { disk, found, target, label } = chosen;
     let entry = match fstab.at(target) {
         Ok(entry) => entry,
         Err(e) => return no(e),
     };
-    let found = view.probe(&disk.path)?.signatures;
     let ours = free_uuid(&settings.machine_id, disk, target, fstab);
     let here = mount_at(view, target)?;
     if let Some(mount) = &here {
@@ -124,18 +133,13 @@ pub(super) fn mounted(
                 ));
             }
         }
+        label_stays(chosen, steps);
         return enter(fstab, target, &held, settings);
     }
-    let table = found.iter().any(|s| s.partition_table);
-    let wiped = settings.wipe.iter().any(|w| {
-        disk.answers_to(w)
-            || view.stat(Path::new(w), true).ok().flatten().is_some_and(|s| s.kind == FileKind::Block && s.rdev == disk.device)
-    });
-    let used: Vec<String> = block::in_use(view, disk)?
-        .into_iter()
-        .filter(|u| !(wiped && table && u.starts_with("has partitions")))
-        .map(|u| format!("it {u}"))
-        .collect();
+    let wiped = content::is_named(view, disk, found, settings);
+    // What partitions hold is told below.
+    let used = block::in_use(view, disk)?.into_iter().filter(|u| !u.starts_with("has partitions"));
+    let used: Vec<String> = used.map(|u| format!("it {u}")).collect();
     if !used.is_empty() {
         return Err(Refused::No(used));
     }
@@ -155,13 +159,26 @@ pub(super) fn mounted(
         _ => None,
     };
     let uuid = match kept {
-        Some(uuid) => uuid,
+        Some(uuid) => {
+            if !disk.partitions.is_empty() {
+                // mkfs was cut off before the kernel forgot them. They are in nobody's way.
+                let (path, parts) = (disk.path.display(), disk.partitions.join(", "));
+                steps.warnings.push(format!(
+                    "{path} has no partition table any more, but the kernel still lists {parts}: until the next boot, or blockdev --rereadpt {path}"
+                ));
+            }
+            label_stays(chosen, steps);
+            uuid
+        }
         None => {
-            if !found.is_empty() && !wiped {
-                let what = found.iter().map(crate::host::name_signature).collect::<Vec<_>>().join(", ");
-                let name = disk.serial.as_deref().or(disk.wwn.as_deref()).map_or_else(|| disk.path.display().to_string(), str::to_owned);
-                let adopt = if found.iter().any(|s| s.kind == "xfs") { ", or mount it as it is: adopt: true" } else { "" };
-                return no(format!("it is not blank, it holds {what}. To destroy that, name it: wipe: [\"{name}\"]{adopt}"));
+            let partitions = partitions_hold(view, disk)?;
+            if !(wiped || content::is_unfinished(found) || (found.is_empty() && partitions.is_empty())) {
+                return no(content::not_blank(disk, found, &partitions));
+            }
+            if view.is_held(&disk.path) {
+                return no(
+                    "somebody holds it: it (or a partition of it) is mounted in another mount namespace, or a program has opened it for itself alone",
+                );
             }
             if disk.size < LEAST {
                 return no(format!("it has {}, and XFS needs {}", block::human(disk.size), block::human(LEAST)));
@@ -170,16 +187,30 @@ pub(super) fn mounted(
                 disk: disk.identity(),
                 fstype: "xfs".into(),
                 uuid: ours.clone(),
-                label: label.map(str::to_owned),
+                label: label.clone(),
                 options: vec![],
-                destroys: found,
+                destroys: found.clone(),
+                partitions,
             }));
             ours
         }
     };
     steps.mount.push(Change::Mount(change(disk, target, &uuid, settings)));
-    steps.mount_points.push(target.to_owned());
+    steps.mount_points.push(target.clone());
     enter(fstab, target, &uuid, settings)
+}
+
+/// Says so where an existing filesystem has another label than the one asked for.
+fn label_stays(chosen: &Chosen<'_>, steps: &mut Steps) {
+    let has = chosen.found.iter().find(|s| s.kind == "xfs").and_then(|s| s.label.as_deref());
+    if let Some(wanted) = chosen.label.as_deref().filter(|wanted| has != Some(*wanted)) {
+        let path = chosen.disk.path.display();
+        steps.warnings.push(format!(
+            "{path} keeps its label ({}), though {wanted} is asked for: a label is given when a filesystem is made. While it is not mounted, \
+             xfs_admin -L {wanted} {path} changes it",
+            has.unwrap_or("none")
+        ));
+    }
 }
 
 fn change(disk: &Disk, target: &Path, uuid: &str, settings: &Settings) -> MountChange {
@@ -212,21 +243,20 @@ fn enter(fstab: &mut Fstab, target: &Path, uuid: &str, settings: &Settings) -> R
 /// Unmounts, and takes the entry out where `absent`. Data is not touched.
 pub(super) fn unmounted(
     view: &dyn View,
-    disk: &Disk,
-    target: &Path,
+    chosen: &Chosen<'_>,
     absent: bool,
     fstab: &mut Fstab,
     steps: &mut Steps,
 ) -> Result<String, Refused> {
+    let Chosen { disk, found, target, .. } = chosen;
     if let Some(mount) = mount_at(view, target)? {
         if !is_of(&mount, disk) {
             return no(format!("{} holds {}, not this disk", target.display(), mount.source));
         }
-        steps.unmount.push(target.to_owned());
+        steps.unmount.push(target.clone());
     }
     if absent && let Err(e) = fstab.remove(target) {
         return no(e);
     }
-    let found = view.probe(&disk.path)?.signatures;
-    Ok(found.into_iter().find(|s| s.kind == "xfs").and_then(|s| s.uuid).unwrap_or_default())
+    Ok(found.iter().find(|s| s.kind == "xfs").and_then(|s| s.uuid.clone()).unwrap_or_default())
 }

@@ -1,5 +1,6 @@
 //! `datafs`: XFS on the named disks, mounted, in fstab by UUID.
 
+mod content;
 mod disk;
 mod place;
 
@@ -8,8 +9,8 @@ use crate::host::block::{self, Disk};
 use crate::host::change::{MakeDirectory, SetAttributes, Unmount, WriteFile};
 use crate::host::fstab::Fstab;
 use crate::host::identity::{Group, User};
-use crate::host::{Change, View};
-use disk::{Settings, Wanted};
+use crate::host::{Change, Signature, View};
+use disk::{Chosen, Settings, Wanted};
 use serde_json::{Map, Value as Json, json};
 use std::path::{Path, PathBuf};
 
@@ -19,9 +20,12 @@ pub const MODULE: Module = Module {
     collections: &["fettle"],
     aliases: &[],
     doc: "Makes an XFS filesystem on each named disk, mounts it and keeps it mounted over reboots.\n\
-          A disk is used only if it is blank and nothing holds it: mounted, partitioned, swap, LVM, RAID and read-only disks are \
+          A disk is used only if it is blank (zeros wherever signatures stand, and at places between) and nothing holds it: mounted, \
+          partitioned, swap, LVM, RAID and read-only disks are \
           refused, all of a host together, before anything is changed. A disk that holds something is formatted only if `wipe` \
-          names it; a foreign XFS is mounted as it is only with `adopt`. Filesystems are mounted by UUID. The UUID is derived from \
+          names it, and an XFS that fettle itself has made (on another host, or before this one was installed anew) only if `wipe` names \
+          its UUID, so `wipe` can stay in an inventory. What `wipe` names must be among the disks of the task, or gone. A foreign XFS is \
+          mounted as it is only with `adopt`. What a mkfs of fettle's left when it was interrupted is formatted again. Filesystems are mounted by UUID. The UUID is derived from \
           the host's machine id and the disk's serial number or WWN, so that a dry run can show it, and a filesystem that an \
           interrupted run has made is known as ours by the next one. What is prepared keeps the mount point it has in /etc/fstab, though \
           its disk may have another kernel name since the last boot.",
@@ -40,7 +44,7 @@ pub const MODULE: Module = Module {
         Arg::new("owner", Kind::Str, "owner of the mounted root").default("root"),
         Arg::new("group", Kind::Str, "group of the mounted root").default("root"),
         Arg::new("mode", Kind::Mode, "permissions of the mounted root").default("0750"),
-        Arg::new("wipe", Kind::StrList, "disks whose content may be destroyed, named like `devices`"),
+        Arg::new("wipe", Kind::StrList, "disks whose content may be destroyed, named like `devices`; or filesystems, by UUID"),
         Arg::new("adopt", Kind::Bool, "mount XFS filesystems that others have made, as they are").default("no"),
     ],
     free_form: FreeForm::No,
@@ -73,12 +77,15 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
     let mut fstab = Fstab::parse(&text);
     let mut refused = vec![];
     let mut steps = Steps::default();
-    let mut chosen: Vec<(&Disk, PathBuf, Option<String>)> = vec![];
+    let mut chosen: Vec<Chosen<'_>> = vec![];
+    let mut named: Vec<(&Disk, Vec<Signature>)> = vec![];
     for wish in &wanted {
         match block::find(view, &disks, &wish.device) {
             Err(e) => refused.push(e),
             Ok(disk) => {
-                let target = match place::place(view, &disks, disk, wish, &fstab, &mut steps.warnings) {
+                let held = view.probe(&disk.path)?;
+                named.push((disk, held.signatures.clone()));
+                let target = match place::place(view, &disks, disk, &held, wish, &fstab, &mut steps.warnings) {
                     Ok(target) => target,
                     Err(disk::Refused::No(why)) => {
                         refused.extend(why.into_iter().map(|w| format!("{}: {w}", disk.identity())));
@@ -86,34 +93,46 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
                     }
                     Err(disk::Refused::Plan(e)) => return Err(e),
                 };
-                if chosen.iter().any(|(d, ..)| d.name == disk.name) {
+                if chosen.iter().any(|c| c.disk.name == disk.name) {
                     refused.push(format!("{} is named twice (`{}`)", disk.name, wish.device));
-                } else if chosen.iter().any(|(_, t, _)| *t == target) {
+                } else if chosen.iter().any(|c| c.target == target) {
                     refused.push(format!("{} is asked for on two disks", target.display()));
                 } else {
-                    chosen.push((disk, target, wish.label.clone()));
+                    chosen.push(Chosen { disk, found: held.signatures, target, label: wish.label.clone() });
                 }
             }
         }
     }
-    for name in &settings.wipe {
-        if let Err(e) = block::find(view, &disks, name) {
-            refused.push(format!("wipe: {e}"));
-        }
+    let mut gone = vec![];
+    if state == "mounted" {
+        let (wrong, names) = content::misnamed(view, &disks, &named, &settings.wipe);
+        refused.extend(wrong);
+        gone = names;
+        refused.extend(content::twins(view, &disks, &named.iter().map(|(d, _)| *d).collect::<Vec<_>>())?);
     }
     let mut results = vec![];
-    for (disk, target, label) in &chosen {
+    let mut uuids = vec![];
+    for one in &chosen {
         let outcome = match state {
-            "mounted" => disk::mounted(view, disk, target, label.as_deref(), &settings, &mut fstab, &mut steps),
-            _ => disk::unmounted(view, disk, target, state == "absent", &mut fstab, &mut steps),
+            "mounted" => disk::mounted(view, one, &settings, &mut fstab, &mut steps),
+            _ => disk::unmounted(view, one, state == "absent", &mut fstab, &mut steps),
         };
+        let Chosen { disk, target, .. } = one;
         match outcome {
-            Ok(uuid) => results.push(json!({"device": disk.path, "path": target, "uuid": uuid, "size": disk.size, "serial": disk.serial})),
+            Ok(uuid) => {
+                uuids.push((*disk, uuid.clone()));
+                results.push(json!({"device": disk.path, "path": target, "uuid": uuid, "size": disk.size, "serial": disk.serial}));
+            }
             Err(disk::Refused::No(why)) => refused.extend(why.into_iter().map(|w| format!("{}: {w}", disk.identity()))),
             Err(disk::Refused::Plan(e)) => return Err(e),
         }
     }
+    if !steps.mount.is_empty() {
+        refused.extend(content::copies(view, &disks, &uuids));
+    }
     if !refused.is_empty() {
+        // A name that is no disk's may be the reason for all others.
+        refused.append(&mut gone);
         return Err(PlanError::Failed(
             format!("nothing is done on this host:\n{}", refused.join("\n")),
             Map::from_iter([("refused".to_owned(), json!(refused))]),
@@ -137,11 +156,12 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
     }
     plan.changes.append(&mut steps.mount);
     if state == "mounted" {
-        for (_, target, _) in &chosen {
+        for Chosen { target, .. } in &chosen {
             plan.changes.extend(root.change(view, target, steps.mount_points.contains(target))?);
         }
     }
     plan.warnings = steps.warnings;
+    plan.warnings.append(&mut gone);
     plan.result.insert("filesystems".into(), Json::Array(results));
     Ok(plan)
 }
@@ -218,13 +238,19 @@ fn wanted(args: &Args) -> Result<Vec<Wanted>, PlanError> {
                 if let Some(stranger) = map.keys().find(|k| !["device", "path", "label"].contains(&k.as_str())) {
                     return Err(PlanError::failed(format!("unknown key `{stranger}` in `filesystems`: there are device, path and label")));
                 }
-                let text = |key: &str| map.get(key).and_then(Json::as_str).map(str::to_owned);
-                let device = text("device").ok_or_else(|| PlanError::failed("each of `filesystems` needs a `device`"))?;
-                let path = text("path").map(PathBuf::from);
+                let text = |key: &str| match map.get(key) {
+                    None | Some(Json::Null) => Ok(None),
+                    Some(Json::String(text)) => Ok(Some(text.clone())),
+                    Some(other) => {
+                        Err(PlanError::failed(format!("`{key}` in `filesystems` must be a text, not {other}: put it in quotes")))
+                    }
+                };
+                let device = text("device")?.ok_or_else(|| PlanError::failed("each of `filesystems` needs a `device`"))?;
+                let path = text("path")?.map(PathBuf::from);
                 if path.as_ref().is_some_and(|p| !p.is_absolute() || p == Path::new("/")) {
                     return Err(PlanError::failed(format!("the `path` of {device} must be absolute and not the root")));
                 }
-                let label = text("label");
+                let label = text("label")?;
                 if label.as_ref().is_some_and(|l| l.len() > disk::LABEL_LIMIT) {
                     return Err(PlanError::failed(format!(
                         "the label of {device} is longer than the {} bytes XFS has for it",
