@@ -105,7 +105,7 @@ pub(super) fn copies(view: &dyn View, disks: &[Disk], mounted: &[(&Disk, String)
         ));
     };
     for (i, (disk, uuid)) in mounted.iter().enumerate() {
-        for (other, _) in mounted.iter().skip(i + 1).filter(|(_, u)| u == uuid) {
+        for (other, _) in mounted.iter().skip(i + 1).filter(|(other, u)| u == uuid && !disk.is_same_as(other)) {
             tell(disk, uuid, &other.path);
         }
     }

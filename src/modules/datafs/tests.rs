@@ -4,6 +4,8 @@ use super::*;
 use crate::host::{Blank, FileKind, Mount, Overlay, Probe, Signature, Stat, apply};
 use crate::modules::{Files, SourceFile};
 
+mod content;
+
 struct NoFiles;
 
 impl Files for NoFiles {
