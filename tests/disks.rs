@@ -88,7 +88,7 @@ fn what_is_named_goes_whole_whatever_it_is() {
     let made = converges(&lab, &disks, &disks);
     assert_eq!(destroyed(&made).len(), disks.len(), "{made:#}");
     for disk in disks {
-        assert_eq!(lab.sh("node01", &format!("wipefs -n -o TYPE --noheadings /dev/{disk}")), "xfs", "{disk}");
+        assert_eq!(lab.sh("node01", &format!("wipefs -n --output TYPE --noheadings /dev/{disk}")), "xfs", "{disk}");
     }
 }
 
