@@ -443,3 +443,23 @@ fn drop_omitted(map: &mut Map<String, Json>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::Outcome;
+    use crate::host::apply::Done;
+
+    #[test]
+    fn all_that_failed_at_once_is_told() {
+        let done = |index, result| Done { index, summary: format!("format {index}"), destroys: None, diff: None, result };
+        let failed = |why: &str| Err(ChangeError::new(why));
+        let all =
+            vec![done(0, Ok(Outcome::default())), done(1, failed("sdb: busy")), done(2, failed("sdc: bad")), done(3, failed("sdb: busy"))];
+        let mut verdict = Verdict::plain(Status::Ok, "");
+        note(Applied { done: all, stopped: 0 }, &mut verdict);
+        assert_eq!((verdict.status, verdict.message.as_str()), (Status::Failed, "sdb: busy\nsdc: bad"));
+        assert_eq!(verdict.result["msg"], "sdb: busy\nsdc: bad");
+        assert_eq!(verdict.changes.iter().map(|c| c.done).collect::<Vec<_>>(), [true, false, false, false]);
+    }
+}
