@@ -1,6 +1,6 @@
 //! What is to be done with one disk.
 
-use super::place::free_uuid;
+use super::place::{free_uuid, not_in_fstab};
 use super::{Steps, content};
 use crate::host::block::{self, Disk};
 use crate::host::change::{MakeFilesystem, MountChange};
@@ -175,6 +175,7 @@ pub(super) fn mounted(
             if !(wiped || content::is_unfinished(found) || (found.is_empty() && partitions.is_empty())) {
                 return no(content::not_blank(disk, found, &partitions));
             }
+            not_in_fstab(view, disk, &fstab.entries())?;
             if view.is_held(&disk.path) {
                 return no(
                     "somebody holds it: it (or a partition of it) is mounted in another mount namespace, or a program has opened it for itself alone",

@@ -19,7 +19,6 @@ pub(super) fn place(
 ) -> Result<PathBuf, Refused> {
     let asked = wish.path.clone().unwrap_or_else(|| wish.prefix.join(&disk.name));
     let entries = fstab.entries();
-    in_partitions(view, disk, &entries)?;
     let own: Vec<&Entry> = entries.iter().filter(|e| means(view, e, &disk.path, held)).collect();
     if own.iter().any(|e| same(&e.target, &asked)) {
         return Ok(asked);
@@ -62,16 +61,15 @@ pub(super) fn place(
 }
 
 /// Refuses a disk of which an entry uses a partition.
-fn in_partitions(view: &dyn View, disk: &Disk, entries: &[Entry]) -> Result<(), Refused> {
+pub(super) fn not_in_fstab(view: &dyn View, disk: &Disk, entries: &[Entry]) -> Result<(), Refused> {
     for part in &disk.partitions {
         let path = Path::new("/dev").join(part);
-        // One that can't be read is never formatted: what is in it would have to be told.
-        let Ok(held) = view.probe(&path) else { continue };
+        let held = view.probe(&path)?;
         if let Some(entry) = entries.iter().find(|e| means(view, e, &path, &held)) {
             let target = if entry.fstype == "swap" { "as swap".to_owned() } else { format!("on {}", entry.target.display()) };
             let line = entry.line;
             return Err(Refused::No(vec![format!(
-                "/etc/fstab (line {line}) uses its partition {part} {target}: take line {line} out first"
+                "/etc/fstab (line {line}) uses its partition {part} {target}: if that may go, take line {line} out first"
             )]));
         }
     }

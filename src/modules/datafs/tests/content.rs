@@ -127,7 +127,10 @@ fn what_partitions_hold_is_shown_and_compared_again() {
     for source in ["UUID=AB-CD", "LABEL=backup", "/dev/sda1", "PARTUUID=77"] {
         o.set_file("/etc/fstab", format!("{source} /backup ext4 noauto 0 0\n"), 0o644, 0, 0);
         let message = refused(&o, json!({"devices": ["sda"], "wipe": ["sda"]}));
-        assert!(message.contains("/etc/fstab (line 1) uses its partition sda1 on /backup: take line 1 out first"), "{source}: {message}");
+        assert!(
+            message.contains("/etc/fstab (line 1) uses its partition sda1 on /backup: if that may go, take line 1 out first"),
+            "{source}: {message}"
+        );
     }
     // Partitions that no table describes any more: under our own filesystem they are in nobody's way.
     let mut o = host();
