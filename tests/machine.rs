@@ -445,14 +445,26 @@ fn disks_in_use(machine: &Machine) {
     machine.sh("set -e; swapoff /dev/vdb /dev/vdf1; vgchange -qq -an data; mdadm -q --stop /dev/md0");
     let path = playbook(machine, &format!("    - fettle.datafs: {{devices: [{}]}}\n", list.replace("ROOT, ", "")));
     let said = text(&machine.fettle(&["plan", &path]));
-    for (disk, what) in [("SWAP0001", "swap"), ("LVM00001", "LVM2_member"), ("MD000001", "linux_raid_member"), ("SWAP0002", "")] {
+    for (disk, what) in [("SWAP0001", "swap"), ("LVM00001", "LVM2_member"), ("MD000001", "linux_raid_member"), ("SWAP0002", "(vdf1)")] {
         let line = said.lines().find(|l| l.contains(&format!("serial {disk}):"))).unwrap_or_else(|| panic!("{disk}: {said}"));
-        assert!(line.contains(what) && (line.contains("it is not blank") || line.contains("has partitions (vdf1)")), "{line}");
+        assert!(line.contains(what) && line.contains("it is not blank"), "{line}");
+        assert!(disk != "SWAP0002" || line.contains("it holds a partition table (gpt), swap "), "{line}");
     }
     let wiped = "SWAP0001, LVM00001, MD000001, SWAP0002";
     let path = playbook(machine, &format!("    - fettle.datafs: {{devices: [{wiped}, BLANK001], wipe: [{wiped}]}}\n"));
     let made = planned_and_applied(machine, &[&path]);
     assert_eq!(made.iter().filter(|c| c.contains("NOT BLANK")).count(), 4, "{made:#?}");
     assert_eq!(machine.sh("findmnt -rn -t xfs -o TARGET | sort | tr '\\n' ' '"), "/ais/vdb /ais/vdc /ais/vdd /ais/vdf /ais/vdg");
+    assert_eq!(
+        machine.sh("lsblk -nro NAME /dev/vdf; wipefs -n --output TYPE --noheadings /dev/vdf"),
+        "vdf\nxfs",
+        "its partition is gone with its table"
+    );
+    nothing_to_do(machine, &[&path]);
+    // The kernel still has a partition of a table that is gone, as when the agent is cut off right after mkfs.
+    machine.sh("umount /ais/vdg && addpart /dev/vdg 1 2048 4096 && test -b /dev/vdg1");
+    let output = machine.fettle(&["apply", &path]);
+    assert!(text(&output).contains("the kernel still lists vdg1"), "{}", text(&output));
+    assert_eq!(machine.sh("findmnt -rn -o SOURCE /ais/vdg"), "/dev/vdg");
     nothing_to_do(machine, &[&path]);
 }

@@ -417,9 +417,14 @@ fn note(applied: Applied, verdict: &mut Verdict) {
                 verdict.message = why;
             }
             Err(error) => {
+                // Several filesystems are made at once, and each may fail for its own reason.
+                if verdict.status != Status::Failed {
+                    verdict.message.clone_from(&error.message);
+                } else if !verdict.message.contains(&error.message) {
+                    verdict.message = format!("{}\n{}", verdict.message, error.message);
+                }
                 verdict.status = Status::Failed;
-                verdict.message.clone_from(&error.message);
-                verdict.result.insert("msg".into(), Json::from(error.message));
+                verdict.result.insert("msg".into(), Json::from(verdict.message.as_str()));
             }
         }
         verdict.changes.push(ChangeReport { summary: done.summary, destroys: done.destroys, diff: done.diff, done: ok });
@@ -437,5 +442,25 @@ fn drop_omitted(map: &mut Map<String, Json>) {
             Json::Array(items) => items.retain(|v| v.as_str() != Some(OMIT)),
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::Outcome;
+    use crate::host::apply::Done;
+
+    #[test]
+    fn all_that_failed_at_once_is_told() {
+        let done = |index, result| Done { index, summary: format!("format {index}"), destroys: None, diff: None, result };
+        let failed = |why: &str| Err(ChangeError::new(why));
+        let all =
+            vec![done(0, Ok(Outcome::default())), done(1, failed("sdb: busy")), done(2, failed("sdc: bad")), done(3, failed("sdb: busy"))];
+        let mut verdict = Verdict::plain(Status::Ok, "");
+        note(Applied { done: all, stopped: 0 }, &mut verdict);
+        assert_eq!((verdict.status, verdict.message.as_str()), (Status::Failed, "sdb: busy\nsdc: bad"));
+        assert_eq!(verdict.result["msg"], "sdb: busy\nsdc: bad");
+        assert_eq!(verdict.changes.iter().map(|c| c.done).collect::<Vec<_>>(), [true, false, false, false]);
     }
 }

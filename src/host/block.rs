@@ -67,6 +67,16 @@ impl Disk {
         Identity { path: self.path.clone(), device: self.device, size: self.size, serial: self.serial.clone(), wwn: self.wwn.clone() }
     }
 
+    /// Whether both are one disk that has two ways to it (multipath, two ports): its WWN, or without that its serial number,
+    /// and its size are the same. LUNs of one array may share a serial number, never a WWN.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        let alike = match (&self.wwn, &other.wwn) {
+            (Some(a), Some(b)) => a == b,
+            _ => self.serial.is_some() && self.serial == other.serial,
+        };
+        alike && self.size == other.size
+    }
+
     /// Whether `name` names this disk: kernel name, device path, serial or WWN. Never a part of one. A WWN may stand as in
     /// sysfs (`naa.5000c500a1b2c3d4`), as lsblk has it (`0x5000c500a1b2c3d4`), or as the bare number.
     pub fn answers_to(&self, name: &str) -> bool {
@@ -202,7 +212,13 @@ pub fn find<'d>(view: &dyn View, disks: &'d [Disk], spec: &str) -> Result<&'d Di
 pub fn in_use(view: &dyn View, disk: &Disk) -> Result<Vec<String>, ViewError> {
     let mut why = vec![];
     let mut devices = vec![disk.device];
+    let mut holders = disk.holders.clone();
     for part in &disk.partitions {
+        match view.list(&Path::new(SYS_BLOCK).join(&disk.name).join(part).join("holders")) {
+            Ok(names) => holders.extend(names),
+            Err(ViewError::NotFound(_)) => {}
+            Err(e) => return Err(e),
+        }
         let dev = view.read_text_opt(&Path::new(SYS_BLOCK).join(&disk.name).join(part).join("dev"))?;
         devices.extend(dev.and_then(|d| d.trim().split_once(':').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)))));
     }
@@ -228,8 +244,8 @@ pub fn in_use(view: &dyn View, disk: &Disk) -> Result<Vec<String>, ViewError> {
     if !disk.partitions.is_empty() {
         why.push(format!("has partitions ({})", disk.partitions.join(", ")));
     }
-    if !disk.holders.is_empty() {
-        why.push(format!("is held by {} (LVM, RAID or device mapper)", disk.holders.join(", ")));
+    if !holders.is_empty() {
+        why.push(format!("is held by {} (LVM, RAID or device mapper)", holders.join(", ")));
     }
     if disk.read_only {
         why.push("is read-only".into());
@@ -304,6 +320,8 @@ mod tests {
         o.set_file("/proc/swaps", "Filename Type\n/dev/sda partition 1 0 -1\n", 0o444, 0, 0);
         assert_eq!(in_use(&o, &all[2]).unwrap()[0], "is mounted on /boot");
         assert_eq!(in_use(&o, &all[0]).unwrap(), ["is in use as swap"]);
+        o.set_file("/sys/block/sdb/sdb1/holders/dm-3/dev", "253:3", 0o444, 0, 0);
+        assert_eq!(in_use(&o, &all[2]).unwrap()[2], "is held by dm-3 (LVM, RAID or device mapper)");
     }
 
     #[test]

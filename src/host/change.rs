@@ -166,6 +166,9 @@ pub struct MakeFilesystem {
     /// The exact signatures that will be destroyed, which the operator has allowed by naming the
     /// disk. Empty: the disk must be blank, and mkfs gets no force flag.
     pub destroys: Vec<Signature>,
+    /// What the disk's partitions hold, which is destroyed too, in words: `ext4 "backup" (sdb1)`.
+    #[serde(default)]
+    pub partitions: Vec<String>,
 }
 
 /// See [`Change::Mount`] and [`Change::Remount`].

@@ -22,7 +22,7 @@ mod rights;
 pub mod undo;
 pub mod view;
 
-pub use changes::mkfs::name_signature;
+pub use changes::mkfs::{name_all, name_signature, partitions_hold};
 pub use changes::mount::{ambiguous, filesystems, is_whole};
 pub use changes::options::{changes_on_remount, missing_options, own_options, refused_option};
 pub(crate) use changes::umask;

@@ -27,6 +27,9 @@ const MAGICS: &[Magic] = &[
     Magic { kind: "xfs", offset: 0, bytes: b"XFSB", uuid: Some(32), label: Some((108, 12)) },
     Magic { kind: "btrfs", offset: 0x10040, bytes: b"_BHRfS_M", uuid: Some(0x10020), label: Some((0x1012b, 256)) },
     Magic { kind: "swap", offset: 4086, bytes: b"SWAPSPACE2", uuid: Some(1036), label: Some((1052, 16)) },
+    // Pages of 16 and 64 KiB, as on ARM and POWER.
+    Magic { kind: "swap", offset: 16374, bytes: b"SWAPSPACE2", uuid: Some(1036), label: Some((1052, 16)) },
+    Magic { kind: "swap", offset: 65526, bytes: b"SWAPSPACE2", uuid: Some(1036), label: Some((1052, 16)) },
     magic("swap", 4086, b"SWAP-SPACE"),
     Magic { kind: "crypto_LUKS", offset: 0, bytes: b"LUKS\xba\xbe", uuid: None, label: None },
     magic("crypto_LUKS", 0x4000, b"SKUL\xba\xbe"),
@@ -58,8 +61,22 @@ const MAGICS: &[Magic] = &[
 
 /// Bytes read at the start: past the last magic number near it.
 const HEAD: usize = 0x20_0000 + 4096;
-/// Bytes read at the end: RAID superblocks and ZFS labels are within the last 512 KiB.
-const TAIL: usize = 512 << 10;
+/// Bytes read at the end: RAID superblocks are within the last 128 KiB, ZFS labels (two of 256 KiB, aligned to that) within
+/// the last 768 KiB.
+const TAIL: usize = 768 << 10;
+/// Places looked at between beginning and end where both are empty, for data whose beginning was overwritten: a disk that was
+/// ever half full shows in one of them all but surely, an XFS of four groups has its superblock's copies at them, and even a
+/// slow disk reads them within a second.
+const SAMPLES: u64 = 64;
+/// Bytes read at each of them: a block of most filesystems.
+const SAMPLE: usize = 4096;
+
+/// The kind of what is no signature anybody knows, and not zeros either.
+pub const UNKNOWN_DATA: &str = "unknown data";
+/// The kind of what mkfs.xfs leaves when it is interrupted: an XFS of which nothing can be mounted.
+pub const UNFINISHED_XFS: &str = "unfinished xfs";
+/// `sb_inprogress` in the superblock (xfs_format.h): set until mkfs is done.
+const XFS_IN_PROGRESS: i64 = 126;
 
 /// All signatures on the device (or image file) at `path`.
 pub fn probe_device(path: &Path) -> Result<Probe, ViewError> {
@@ -72,7 +89,33 @@ pub fn probe_device(path: &Path) -> Result<Probe, ViewError> {
     let head = read_at(&mut file, 0, HEAD.min(usize::try_from(size).unwrap_or(HEAD))).map_err(failed)?;
     let from = size.saturating_sub(TAIL as u64);
     let tail = read_at(&mut file, from, usize::try_from(size - from).unwrap_or(TAIL)).map_err(failed)?;
-    Ok(look(&Image { head, tail, size }))
+    let mut probe = look(&Image { head, tail, size });
+    if probe.signatures.is_empty() && data_between(&mut file, size).map_err(failed)? {
+        probe.signatures.push(plain(UNKNOWN_DATA));
+        probe.zeroed = false;
+    }
+    Ok(probe)
+}
+
+/// Whether anything but zeros stands at the places sampled between beginning and end.
+fn data_between(file: &mut File, size: u64) -> std::io::Result<bool> {
+    for i in 1..SAMPLES {
+        let offset = size / SAMPLES * i;
+        if offset >= HEAD as u64 && read_at(file, offset, SAMPLE)?.iter().any(|b| *b != 0) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Writes zeros wherever [`probe_device`] looks for signatures.
+pub(super) fn clear(device: &File, size: u64) -> std::io::Result<()> {
+    use std::os::unix::fs::FileExt;
+    let zeros = vec![0; HEAD];
+    let part = |most: usize| zeros.get(..usize::try_from(size).unwrap_or(most).min(most)).unwrap_or_default();
+    device.write_all_at(part(HEAD), 0)?;
+    device.write_all_at(part(TAIL), size.saturating_sub(TAIL as u64))?;
+    device.sync_all()
 }
 
 fn read_at(file: &mut File, offset: u64, length: usize) -> std::io::Result<Vec<u8>> {
@@ -122,7 +165,9 @@ fn look(image: &Image) -> Probe {
         if image.at(magic.offset, magic.bytes.len()) == Some(magic.bytes) {
             let uuid = magic.uuid.and_then(|o| image.absolute(o, 16)).map(uuid_text);
             let label = magic.label.and_then(|(o, n)| image.absolute(o, n)).and_then(text);
-            add(Signature { kind: magic.kind.into(), partition_table: false, uuid, label });
+            let unfinished = magic.kind == "xfs" && image.at(XFS_IN_PROGRESS, 1).is_some_and(|b| b != [0]);
+            let kind = if unfinished { UNFINISHED_XFS } else { magic.kind };
+            add(Signature { kind: kind.into(), partition_table: false, uuid, label });
         }
     }
     add_all(&mut add, [ext(image), raid_at_end(image), zfs(image), gpt(image), dos(image)]);
@@ -134,7 +179,10 @@ fn look(image: &Image) -> Probe {
     if signatures.iter().any(|s| s.kind == "gpt") {
         signatures.retain(|s| s.kind != "dos");
     }
-    Probe { signatures, zeroed: image.head.iter().chain(&image.tail).all(|b| *b == 0) }
+    if signatures.is_empty() && image.head.iter().chain(&image.tail).any(|b| *b != 0) {
+        signatures.push(plain(UNKNOWN_DATA));
+    }
+    Probe { zeroed: signatures.is_empty(), signatures }
 }
 
 fn add_all(add: &mut impl FnMut(Signature), found: [Option<Signature>; 5]) {
@@ -241,6 +289,42 @@ mod tests {
     fn blank_is_blank() {
         let (_file, probe) = image(16 << 20, &[]).unwrap();
         assert!(probe.signatures.is_empty() && probe.zeroed);
+    }
+
+    /// What is found after these bytes were written at this place of 64 MiB of zeros.
+    fn with(offset: u64, bytes: &[u8]) -> Probe {
+        use std::os::unix::fs::FileExt;
+        let (file, _) = image(64 << 20, &[]).unwrap();
+        file.as_file().write_all_at(bytes, offset).unwrap();
+        probe_device(file.path()).unwrap()
+    }
+
+    #[test]
+    fn what_nobody_knows_is_not_blank() {
+        // At the beginning, at the end, and far from both: behind what `dd` has zeroed, and a copy of an XFS superblock.
+        for offset in [0, 777, (64 << 20) - 1, 32 << 20, (48 << 20) + 4095] {
+            let probe = with(offset, b"x");
+            assert_eq!((kinds(&probe), probe.zeroed), (vec![UNKNOWN_DATA], false), "at {offset}");
+        }
+        let Some((file, _)) = image(400 << 20, &["mkfs.xfs", "-q"]) else { panic!("mkfs.xfs is needed") };
+        use std::os::unix::fs::FileExt;
+        file.as_file().write_all_at(&vec![0; 64 << 20], 0).unwrap();
+        assert_eq!(kinds(&probe_device(file.path()).unwrap()), [UNKNOWN_DATA], "an XFS without its beginning");
+    }
+
+    #[test]
+    fn what_blkid_knows_and_we_do_not_is_not_blank() {
+        let cases: [(&str, &str, u64, &[u8]); 6] = [
+            ("minix", UNKNOWN_DATA, 1024 + 16, b"\x8f\x13"),
+            ("isw_raid_member", UNKNOWN_DATA, (64 << 20) - 1024, b"Intel Raid ISM Cfg Sig. 1.1.00"),
+            ("sun", UNKNOWN_DATA, 508, b"\xda\xbe"),
+            ("xfs_external_log", UNKNOWN_DATA, 0, b"\xfe\xed\xba\xbe"),
+            ("DM_integrity", UNKNOWN_DATA, 0, b"integrt\0"),
+            ("swap with 64K pages", "swap", 65526, b"SWAPSPACE2"),
+        ];
+        for (what, kind, offset, bytes) in cases {
+            assert_eq!(kinds(&with(offset, bytes)), [kind], "{what}");
+        }
     }
 
     #[test]

@@ -109,6 +109,11 @@ impl View for RealHost {
         probe::probe_device(path)
     }
 
+    fn is_held(&self, path: &Path) -> bool {
+        let taken = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_EXCL | libc::O_NONBLOCK).open(path);
+        taken.is_err_and(|e| e.raw_os_error() == Some(libc::EBUSY))
+    }
+
     fn unit(&self, name: &str) -> Result<UnitState, ViewError> {
         let systemctl = self.program("systemctl").ok_or_else(|| {
             ViewError::Failed(format!("the state of {name} cannot be told: this host has no systemd (`systemctl` is not installed)"))

@@ -98,7 +98,7 @@ pub struct Signature {
 /// What is written on a block device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Probe {
-    /// All signatures found; none: blank as far as anyone can tell.
+    /// All signatures found, or that there is data nobody knows; none: blank.
     pub signatures: Vec<Signature>,
     /// Bytes at the probed places are all zero (a device never written to).
     pub zeroed: bool,
@@ -135,6 +135,12 @@ pub trait View {
     fn mounts(&self) -> Result<Vec<Mount>, ViewError>;
     /// What is written on the block device at `path`.
     fn probe(&self, path: &Path) -> Result<Probe, ViewError>;
+    /// Whether somebody has the block device at `path` for themselves alone: it is mounted, in whatever mount namespace, or a
+    /// program has opened it so.
+    fn is_held(&self, path: &Path) -> bool {
+        let _ = path;
+        false
+    }
     /// State of a systemd unit. A host without systemd gives an error that says so.
     fn unit(&self, name: &str) -> Result<UnitState, ViewError>;
     /// Extended attributes of `path` (link not followed), sorted by name; empty where unsupported.

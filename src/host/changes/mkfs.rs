@@ -1,10 +1,12 @@
 //! Making filesystems. The one change that destroys: everything about the disk is compared again right before.
 
 use crate::host::act::Act;
-use crate::host::block::{self, human};
+use crate::host::block::{self, Disk, human};
 use crate::host::change::MakeFilesystem;
-use crate::host::{Change, ChangeError, Outcome, Overlay, Probe, RealHost, Signature, View, ViewError};
-use std::os::unix::fs::OpenOptionsExt;
+use crate::host::{Change, ChangeError, Outcome, Overlay, Probe, RealHost, Signature, View, ViewError, probe};
+use std::fs::File;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
@@ -15,34 +17,55 @@ nix::ioctl_none!(
     95
 );
 
-/// Why the disk is not (any more) what the plan looked at.
-fn refuse(wanted: &MakeFilesystem, view: &dyn View) -> Result<(), ChangeError> {
+/// The disk the plan looked at, if it still is that one.
+fn same_disk(wanted: &MakeFilesystem, view: &dyn View) -> Result<Disk, ChangeError> {
     let path = &wanted.disk.path;
-    let no = |why: String| ChangeError::new(format!("{} is not formatted: {why}", wanted.disk));
-    let cannot = |e: ViewError| ChangeError::from(e).map(|e| no(e.to_owned()).message);
     let name = path.strip_prefix("/dev").unwrap_or(path).to_string_lossy().replace('/', "!");
-    let disk = block::disk(view, &name).map_err(cannot)?.ok_or_else(|| no("the disk is gone".into()))?;
+    let disk = block::disk(view, &name)?.ok_or_else(|| ChangeError::new("the disk is gone"))?;
     if disk.identity() != wanted.disk {
-        return Err(no(format!("it is another disk now: {}", disk.identity())));
+        return Err(ChangeError::new(format!("it is another disk now: {}", disk.identity())));
     }
-    let node = view.stat(path, true).map_err(cannot)?;
+    let node = view.stat(path, true)?;
     if node.is_none_or(|n| n.kind != crate::host::FileKind::Block || n.rdev != wanted.disk.device) {
-        return Err(no(format!("{} is not the device node of {}:{}", path.display(), wanted.disk.device.0, wanted.disk.device.1)));
+        let (major, minor) = wanted.disk.device;
+        return Err(ChangeError::new(format!("{} is not the device node of {major}:{minor}", path.display())));
     }
+    Ok(disk)
+}
+
+/// The disk, if it is what the plan looked at still, and holds what it held.
+fn refuse(wanted: &MakeFilesystem, view: &dyn View) -> Result<Disk, ChangeError> {
+    let no = |why: String| ChangeError::new(format!("{} is not formatted: {why}", wanted.disk));
+    let not = |e: ChangeError| e.map(|e| no(e.to_owned()).message);
+    let cannot = |e: ViewError| not(e.into());
+    let disk = same_disk(wanted, view).map_err(not)?;
     let used = block::in_use(view, &disk).map_err(cannot)?;
-    // Partitions may go where the operator named the disk with its partition table; everything else is in use.
-    let table = wanted.destroys.iter().any(|s| s.partition_table);
-    if let Some(why) = used.iter().find(|w| !(table && w.starts_with("has partitions"))) {
+    // What partitions hold is compared below; everything else is in use.
+    if let Some(why) = used.iter().find(|w| !w.starts_with("has partitions")) {
         return Err(no(format!("it {why}")));
     }
-    let found = view.probe(path).map_err(cannot)?.signatures;
-    if found != wanted.destroys {
-        let words = |all: &[Signature]| {
-            if all.is_empty() { "nothing".to_owned() } else { all.iter().map(name_signature).collect::<Vec<_>>().join(", ") }
-        };
-        return Err(no(format!("it holds {}, the plan found {}: plan again", words(&found), words(&wanted.destroys))));
+    let found = view.probe(&wanted.disk.path).map_err(cannot)?.signatures;
+    let partitions = partitions_hold(view, &disk).map_err(cannot)?;
+    if found != wanted.destroys || partitions != wanted.partitions {
+        let words = |found, partitions| Some(name_all(found, partitions)).filter(|t| !t.is_empty()).unwrap_or_else(|| "nothing".into());
+        let (now, then) = (words(&found, &partitions), words(&wanted.destroys, &wanted.partitions));
+        return Err(no(format!("it holds {now}, the plan found {then}: plan again")));
     }
-    Ok(())
+    Ok(disk)
+}
+
+/// What each partition of a disk holds, in words: `ext4 "backup" (sdb1)`.
+pub fn partitions_hold(view: &dyn View, disk: &Disk) -> Result<Vec<String>, ViewError> {
+    let hold = |part: &String| {
+        let held = name_all(&view.probe(&Path::new("/dev").join(part))?.signatures, &[]);
+        Ok(format!("{} ({part})", if held.is_empty() { "an empty partition" } else { &held }))
+    };
+    disk.partitions.iter().map(hold).collect()
+}
+
+/// All that a disk and its partitions hold.
+pub fn name_all(signatures: &[Signature], partitions: &[String]) -> String {
+    signatures.iter().map(name_signature).chain(partitions.iter().cloned()).collect::<Vec<_>>().join(", ")
 }
 
 /// `ext4 "backup"`.
@@ -59,6 +82,20 @@ pub fn name_signature(signature: &Signature) -> String {
 static STARTING: Mutex<()> = Mutex::new(());
 
 impl MakeFilesystem {
+    fn is_blank(&self) -> bool {
+        self.destroys.is_empty() && self.partitions.is_empty()
+    }
+
+    /// Takes away what was named, and seen to be there: all of it, since mkfs.xfs clears less than what others write their
+    /// marks to, and the kernel's list of partitions too, which mkfs may not outlive.
+    fn clear(&self, held: &File) -> std::io::Result<()> {
+        probe::clear(held, self.disk.size)?;
+        // Where the kernel can't now (or has no partitions for such a device), it does at the next boot.
+        // SAFETY: BLKRRPART takes no argument.
+        let _ = unsafe { reread_partitions(std::os::fd::AsRawFd::as_raw_fd(held)) };
+        Ok(())
+    }
+
     fn result(&self) -> Probe {
         let signature =
             Signature { kind: self.fstype.clone(), partition_table: false, uuid: Some(self.uuid.clone()), label: self.label.clone() };
@@ -68,22 +105,22 @@ impl MakeFilesystem {
 
 impl Act for MakeFilesystem {
     fn describe(&self) -> String {
-        let what = if self.destroys.is_empty() { "blank" } else { "NOT BLANK" };
+        let what = if self.is_blank() { "blank" } else { "NOT BLANK" };
         format!("format {} ({}, {what}) as {}", self.disk.path.display(), human(self.disk.size), self.fstype.to_uppercase())
     }
 
     fn destroys(&self) -> Option<String> {
-        if self.destroys.is_empty() {
-            return None;
-        }
-        Some(format!("{} on {}", self.destroys.iter().map(name_signature).collect::<Vec<_>>().join(", "), self.disk))
+        (!self.is_blank()).then(|| format!("{} on {}", name_all(&self.destroys, &self.partitions), self.disk))
     }
 
     fn predict(&self, overlay: &mut Overlay<'_>) -> Result<Outcome, ChangeError> {
         if overlay.program("mkfs.xfs").is_none() {
             return Err(ChangeError::new("mkfs.xfs is not installed on this host: install xfsprogs"));
         }
-        refuse(self, overlay)?;
+        let disk = refuse(self, overlay)?;
+        for part in &disk.partitions {
+            overlay.remove(Path::new("/sys/block").join(&disk.name).join(part));
+        }
         overlay.set_probe(&self.disk.path, self.result());
         Ok(Outcome::default())
     }
@@ -101,17 +138,25 @@ impl Act for MakeFilesystem {
         let starting = STARTING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         // The kernel gives a block device exclusively to one only: whoever mounts it, swaps to it, or has it in an array or a
         // volume group is in the way here.
-        let held = std::fs::OpenOptions::new().read(true).custom_flags(nix::libc::O_EXCL).open(&self.disk.path);
-        let held = held.map_err(|e| ChangeError::new(format!("{} is not formatted: somebody holds it ({e})", self.disk)))?;
+        let not = |why: String| ChangeError::new(format!("{} is not formatted: {why}", self.disk));
+        let held = std::fs::OpenOptions::new().read(true).write(!self.is_blank()).custom_flags(nix::libc::O_EXCL).open(&self.disk.path);
+        let held = held.map_err(|e| not(format!("somebody holds it ({e})")))?;
         // Once more with the device held.
         refuse(self, &RealHost)?;
+        let rdev = held.metadata().map_err(|e| not(e.to_string()))?.rdev();
+        if (nix::libc::major(rdev), nix::libc::minor(rdev)) != self.disk.device {
+            return Err(not("its device node is another disk's now".into()));
+        }
+        if !self.is_blank() {
+            self.clear(&held).map_err(|e| ChangeError::new(format!("{} can't be cleared: {e}", self.disk)))?;
+        }
         let mut command = Command::new(program);
         command.arg("-m").arg(format!("uuid={}", self.uuid));
         if let Some(label) = &self.label {
             command.arg("-L").arg(label);
         }
         command.args(&self.options);
-        if !self.destroys.is_empty() {
+        if !self.is_blank() {
             // Exactly what was named is there, as seen above.
             command.arg("-f");
         }
@@ -123,13 +168,6 @@ impl Act for MakeFilesystem {
         drop(starting);
         let out = child.wait_with_output().map_err(failed)?;
         if out.status.success() {
-            if self.destroys.iter().any(|s| s.partition_table) {
-                // The kernel forgets the partitions that are gone. Where it can't now, it does at the next boot.
-                if let Ok(device) = std::fs::File::open(&self.disk.path) {
-                    // SAFETY: BLKRRPART takes no argument.
-                    let _ = unsafe { reread_partitions(std::os::fd::AsRawFd::as_raw_fd(&device)) };
-                }
-            }
             return Ok(Outcome::default());
         }
         let said = String::from_utf8_lossy(&out.stderr).trim().to_owned();
@@ -137,12 +175,14 @@ impl Act for MakeFilesystem {
     }
 
     fn verify(&self, view: &dyn View) -> Result<(), ChangeError> {
+        // Another disk may hold a copy.
+        same_disk(self, view).map_err(|e| e.map(|e| format!("{} can't be read back: {e}", self.disk)))?;
         let found = view.probe(&self.disk.path)?;
         let fine = matches!(found.signatures.as_slice(), [s] if s.kind == self.fstype && s.uuid.as_deref() == Some(self.uuid.as_str()));
         if fine {
             return Ok(());
         }
-        let all = found.signatures.iter().map(name_signature).collect::<Vec<_>>().join(", ");
+        let all = name_all(&found.signatures, &[]);
         Err(ChangeError::new(format!(
             "{} should now hold {} {}, but holds {}",
             self.disk,

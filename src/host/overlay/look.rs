@@ -84,6 +84,12 @@ impl View for Overlay<'_> {
         }
     }
 
+    fn is_held(&self, path: &Path) -> bool {
+        // What a predicted unmount lets go of is held all the same below.
+        let mounted = |m: &Mount| self.mounts.as_ref().is_none_or(|now| now.iter().any(|n| n.device == m.device));
+        self.base.mounts().is_ok_and(|before| before.iter().all(mounted)) && self.base.is_held(path)
+    }
+
     fn probe(&self, path: &Path) -> Result<Probe, ViewError> {
         let place = self.walk(path, true)?;
         match (self.probes.get(&place.path), place.found) {

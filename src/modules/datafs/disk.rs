@@ -1,11 +1,11 @@
 //! What is to be done with one disk.
 
-use super::place::{Place, foreign, free_uuid};
-use super::{Steps, place};
+use super::place::{Place, foreign, free_uuid, not_in_fstab};
+use super::{Steps, content};
 use crate::host::block::{self, Disk};
 use crate::host::change::{MakeFilesystem, MountChange};
 use crate::host::fstab::{Entry, Fstab};
-use crate::host::{Change, FileKind, Mount, View, ViewError, changes_on_remount, is_whole, missing_options};
+use crate::host::{Change, FileKind, Mount, Probe, View, ViewError, changes_on_remount, is_whole, missing_options, partitions_hold};
 use crate::modules::PlanError;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -38,12 +38,23 @@ pub struct Wanted {
 pub struct Settings {
     /// Mount options.
     pub options: Vec<String>,
-    /// Disks that may be destroyed.
+    /// Disks, and filesystems by UUID, that may be destroyed.
     pub wipe: Vec<String>,
     /// Foreign XFS is mounted as it is.
     pub adopt: bool,
     /// `/etc/machine-id`.
     pub machine_id: String,
+}
+
+/// A disk that was found, and what it is for.
+pub(super) struct Chosen<'d> {
+    pub disk: &'d Disk,
+    /// What it holds.
+    pub held: Probe,
+    /// Its mount point.
+    pub place: Place,
+    /// The label asked for.
+    pub label: Option<String>,
 }
 
 /// Why a disk is left alone.
@@ -95,34 +106,31 @@ pub(super) fn mount_at(view: &dyn View, target: &Path) -> Result<Option<Mount>, 
 /// Makes, enters into fstab and mounts; returns the filesystem's UUID.
 pub(super) fn mounted(
     view: &dyn View,
-    disk: &Disk,
-    place: &Place,
-    label: Option<&str>,
+    chosen: &Chosen<'_>,
     settings: &Settings,
     fstab: &mut Fstab,
     steps: &mut Steps,
 ) -> Result<String, Refused> {
-    let Place { target, listed } = place;
-    let probe = view.probe(&disk.path)?;
+    let Chosen { disk, held, place: Place { target, listed }, label } = chosen;
+    let found = &held.signatures;
     let entry = match fstab.at(listed) {
         Ok(entry) => entry,
         Err(e) => return no(e),
     };
     if let Some(entry) = &entry {
-        foreign(view, disk, &probe, entry)?;
+        foreign(view, disk, held, entry)?;
     }
-    let found = probe.signatures;
     let ours = free_uuid(&settings.machine_id, disk, listed, fstab);
     let here = mount_at(view, target)?;
     if let Some(mount) = &here {
         whole(mount, disk)?;
-        let Some(held) = found.iter().find(|s| s.kind == "xfs").and_then(|s| s.uuid.clone()) else {
+        let Some(uuid) = found.iter().find(|s| s.kind == "xfs").and_then(|s| s.uuid.clone()) else {
             return no(format!("it is mounted on {} as {}, not as XFS: unmount it first", target.display(), mount.fstype));
         };
         let missing = missing_options(&settings.options, mount);
         if !missing.is_empty() {
             if changes_on_remount("xfs", &missing) {
-                steps.mount.push(Change::Remount(change(disk, target, &held, settings)));
+                steps.mount.push(Change::Remount(change(disk, target, &uuid, settings)));
             } else {
                 steps.warnings.push(format!(
                     "{} is not mounted with {}; XFS takes that only when it is mounted anew (at the next boot, or unmount and mount it when nothing uses it)",
@@ -131,18 +139,13 @@ pub(super) fn mounted(
                 ));
             }
         }
-        return enter(fstab, listed, &held, settings);
+        label_stays(chosen, steps);
+        return enter(fstab, listed, &uuid, settings);
     }
-    let table = found.iter().any(|s| s.partition_table);
-    let wiped = settings.wipe.iter().any(|w| {
-        disk.answers_to(w)
-            || view.stat(Path::new(w), true).ok().flatten().is_some_and(|s| s.kind == FileKind::Block && s.rdev == disk.device)
-    });
-    let used: Vec<String> = block::in_use(view, disk)?
-        .into_iter()
-        .filter(|u| !(wiped && table && u.starts_with("has partitions")))
-        .map(|u| format!("it {u}"))
-        .collect();
+    let wiped = content::is_named(view, disk, found, settings);
+    // What partitions hold is told below.
+    let used = block::in_use(view, disk)?.into_iter().filter(|u| !u.starts_with("has partitions"));
+    let used: Vec<String> = used.map(|u| format!("it {u}")).collect();
     if !used.is_empty() {
         return Err(Refused::No(used));
     }
@@ -162,13 +165,27 @@ pub(super) fn mounted(
         _ => None,
     };
     let uuid = match kept {
-        Some(uuid) => uuid,
+        Some(uuid) => {
+            if !disk.partitions.is_empty() {
+                // mkfs was cut off before the kernel forgot them. They are in nobody's way.
+                let (path, parts) = (disk.path.display(), disk.partitions.join(", "));
+                steps.warnings.push(format!(
+                    "{path} has no partition table any more, but the kernel still lists {parts}: until the next boot, or blockdev --rereadpt {path}"
+                ));
+            }
+            label_stays(chosen, steps);
+            uuid
+        }
         None => {
-            if !found.is_empty() && !wiped {
-                let what = found.iter().map(crate::host::name_signature).collect::<Vec<_>>().join(", ");
-                let name = disk.serial.as_deref().or(disk.wwn.as_deref()).map_or_else(|| disk.path.display().to_string(), str::to_owned);
-                let adopt = if found.iter().any(|s| s.kind == "xfs") { ", or mount it as it is: adopt: true" } else { "" };
-                return no(format!("it is not blank, it holds {what}. To destroy that, name it: wipe: [\"{name}\"]{adopt}"));
+            let partitions = partitions_hold(view, disk)?;
+            if !(wiped || content::is_unfinished(found) || (found.is_empty() && partitions.is_empty())) {
+                return no(content::not_blank(disk, found, &partitions));
+            }
+            not_in_fstab(view, disk, &fstab.entries())?;
+            if view.is_held(&disk.path) {
+                return no(
+                    "somebody holds it: it (or a partition of it) is mounted in another mount namespace, or a program has opened it for itself alone",
+                );
             }
             if disk.size < LEAST {
                 return no(format!("it has {}, and XFS needs {}", block::human(disk.size), block::human(LEAST)));
@@ -177,9 +194,10 @@ pub(super) fn mounted(
                 disk: disk.identity(),
                 fstype: "xfs".into(),
                 uuid: ours.clone(),
-                label: label.map(str::to_owned),
+                label: label.clone(),
                 options: vec![],
-                destroys: found,
+                destroys: found.clone(),
+                partitions,
             }));
             ours
         }
@@ -187,6 +205,19 @@ pub(super) fn mounted(
     steps.mount.push(Change::Mount(change(disk, target, &uuid, settings)));
     steps.mount_points.push(target.clone());
     enter(fstab, listed, &uuid, settings)
+}
+
+/// Says so where an existing filesystem has another label than the one asked for.
+fn label_stays(chosen: &Chosen<'_>, steps: &mut Steps) {
+    let has = chosen.held.signatures.iter().find(|s| s.kind == "xfs").and_then(|s| s.label.as_deref());
+    if let Some(wanted) = chosen.label.as_deref().filter(|wanted| has != Some(*wanted)) {
+        let path = chosen.disk.path.display();
+        steps.warnings.push(format!(
+            "{path} keeps its label ({}), though {wanted} is asked for: a label is given when a filesystem is made. While it is not mounted, \
+             xfs_admin -L {wanted} {path} changes it",
+            has.unwrap_or("none")
+        ));
+    }
 }
 
 fn change(disk: &Disk, target: &Path, uuid: &str, settings: &Settings) -> MountChange {
@@ -219,22 +250,21 @@ fn enter(fstab: &mut Fstab, target: &Path, uuid: &str, settings: &Settings) -> R
 /// Unmounts, and takes the entry out where `absent`. Data is not touched.
 pub(super) fn unmounted(
     view: &dyn View,
-    disk: &Disk,
-    place: &Place,
+    chosen: &Chosen<'_>,
     absent: bool,
     fstab: &mut Fstab,
     steps: &mut Steps,
 ) -> Result<String, Refused> {
+    let Chosen { disk, held, place, .. } = chosen;
     if let Some(mount) = mount_at(view, &place.target)? {
         whole(&mount, disk)?;
         steps.unmount(&place.target);
     }
     if absent {
         if let Ok(Some(entry)) = fstab.at(&place.listed) {
-            foreign(view, disk, &place::held(view, disk, false)?, &entry)?;
+            foreign(view, disk, held, &entry)?;
         }
         fstab.remove(&place.listed).or_else(no)?;
     }
-    let found = place::held(view, disk, false)?.signatures;
-    Ok(found.into_iter().find(|s| s.kind == "xfs").and_then(|s| s.uuid).unwrap_or_default())
+    Ok(held.signatures.iter().find(|s| s.kind == "xfs").and_then(|s| s.uuid.clone()).unwrap_or_default())
 }

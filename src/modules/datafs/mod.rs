@@ -1,5 +1,6 @@
 //! `datafs`: XFS on the named disks, mounted, in fstab by UUID.
 
+mod content;
 mod disk;
 mod gone;
 mod place;
@@ -9,9 +10,9 @@ use crate::host::block::{self, Disk};
 use crate::host::change::{SetAttributes, Unmount, WriteFile};
 use crate::host::fstab::Fstab;
 use crate::host::identity::{Group, User};
-use crate::host::{Change, View, ambiguous, filesystems, refused_option};
-use disk::{Settings, Wanted};
-use place::{Place, place};
+use crate::host::{Change, Signature, View, ambiguous, filesystems, refused_option};
+use disk::{Chosen, Settings, Wanted};
+use place::place;
 use serde_json::{Map, Value as Json, json};
 use std::path::{Path, PathBuf};
 
@@ -21,9 +22,12 @@ pub const MODULE: Module = Module {
     collections: &["fettle"],
     aliases: &[],
     doc: "Makes an XFS filesystem on each named disk, mounts it and keeps it mounted over reboots.\n\
-          A disk is used only if it is blank and nothing holds it: mounted, partitioned, swap, LVM, RAID and read-only disks are \
+          A disk is used only if it is blank (zeros wherever signatures stand, and at places between) and nothing holds it: mounted, \
+          partitioned, swap, LVM, RAID and read-only disks are \
           refused, all of a host together, before anything is changed. A disk that holds something is formatted only if `wipe` \
-          names it; a foreign XFS is mounted as it is only with `adopt`. Filesystems are mounted by UUID. The UUID is derived from \
+          names it, and an XFS that fettle itself has made (on another host, or before this one was installed anew) only if `wipe` names \
+          its UUID, so `wipe` can stay in an inventory. What `wipe` names must be among the disks of the task, or gone. A foreign XFS is \
+          mounted as it is only with `adopt`. What a mkfs of fettle's left when it was interrupted is formatted again. Filesystems are mounted by UUID. The UUID is derived from \
           the host's machine id and the disk's serial number or WWN, so that a dry run can show it, and a filesystem that an \
           interrupted run has made is known as ours by the next one. What is prepared keeps the mount point it has in /etc/fstab, though \
           its disk may have another kernel name since the last boot.",
@@ -43,7 +47,7 @@ pub const MODULE: Module = Module {
         Arg::new("owner", Kind::Str, "owner of the mounted root").default("root"),
         Arg::new("group", Kind::Str, "group of the mounted root").default("root"),
         Arg::new("mode", Kind::Mode, "permissions of the mounted root").default("0750"),
-        Arg::new("wipe", Kind::StrList, "disks whose content may be destroyed, named like `devices`"),
+        Arg::new("wipe", Kind::StrList, "disks whose content may be destroyed, named like `devices`; or filesystems, by UUID"),
         Arg::new("adopt", Kind::Bool, "mount XFS filesystems that others have made, as they are").default("no"),
     ],
     free_form: FreeForm::No,
@@ -83,9 +87,10 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
     let mut fstab = Fstab::parse(&text);
     let mut refused = vec![];
     let mut steps = Steps::default();
-    let mut kept = vec![];
+    let mut all = vec![];
     let mut results = vec![];
-    let mut chosen: Vec<(&Disk, Place, Option<String>)> = vec![];
+    let mut chosen: Vec<Chosen<'_>> = vec![];
+    let mut named: Vec<(&Disk, Vec<Signature>)> = vec![];
     let mut why = |whose: Option<&Disk>, refusal| match refusal {
         disk::Refused::No(why) => {
             refused.extend(why.into_iter().map(|w| whose.map_or_else(|| w.clone(), |d| format!("{}: {w}", d.identity()))));
@@ -108,14 +113,19 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
                 continue;
             }
         };
-        match place(view, &disks, disk, wish, &fstab, mounting, &mut steps.warnings) {
-            Ok(place) => chosen.push((disk, place, wish.label.clone())),
-            Err(e) => why(Some(disk), e)?,
+        let held = place::held(view, disk, mounting)?;
+        named.push((disk, held.signatures.clone()));
+        match place(view, &disks, disk, &held, wish, &fstab, &mut steps.warnings) {
+            Ok(place) => chosen.push(Chosen { disk, held, place, label: wish.label.clone() }),
+            Err(e) => {
+                why(Some(disk), e)?;
+                continue;
+            }
         }
-        let Some(((_, new, _), others)) = chosen.split_last() else { continue };
-        let clash = others.iter().find_map(|(other, there, _)| {
-            let (one, two) = (&new.target, &there.target);
-            if other.name == disk.name {
+        let Some((new, others)) = chosen.split_last() else { continue };
+        let clash = others.iter().find_map(|there| {
+            let (one, two) = (&new.place.target, &there.place.target);
+            if there.disk.name == disk.name {
                 Some(format!("{} is named twice (`{}`)", disk.name, wish.device))
             } else if one == two {
                 Some(format!("{} is asked for on two disks", one.display()))
@@ -130,43 +140,48 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
             why(None, disk::Refused::No(vec![clash]))?;
         }
     }
-    for name in &settings.wipe {
-        if let Err(e) = block::find(view, &disks, name) {
-            why(None, disk::Refused::No(vec![format!("wipe: {e}")]))?;
-        }
+    let mut gone = vec![];
+    if mounting {
+        let (wrong, names) = content::misnamed(view, &disks, &named, &settings.wipe);
+        gone = names;
+        why(None, disk::Refused::No(wrong))?;
+        why(None, disk::Refused::No(content::twins(view, &disks, &named.iter().map(|(d, _)| *d).collect::<Vec<_>>())?))?;
     }
     let held = if mounting { filesystems(view)?.known } else { vec![] };
-    for (disk, place, label) in &chosen {
-        let before = steps.format.len();
+    for one in &chosen {
         let outcome = if mounting {
-            disk::mounted(view, disk, place, label.as_deref(), &settings, &mut fstab, &mut steps)
+            disk::mounted(view, one, &settings, &mut fstab, &mut steps)
         } else {
-            disk::unmounted(view, disk, place, state == "absent", &mut fstab, &mut steps)
+            disk::unmounted(view, one, state == "absent", &mut fstab, &mut steps)
         };
+        let Chosen { disk, place, .. } = one;
         match outcome {
             Ok(uuid) => {
                 results.push(told(&disk.path, &place.listed, &uuid, Some(disk)));
-                if steps.format.len() == before {
-                    kept.push((*disk, &place.target, uuid));
-                }
+                all.push((*disk, &place.target, uuid));
             }
             Err(e) => why(Some(disk), e)?,
         }
     }
-    for (disk, target, uuid) in kept {
-        let formatted = |path: &PathBuf| steps.format.iter().any(|c| matches!(c, Change::MakeFilesystem(m) if m.disk.path == *path));
-        let with: Vec<PathBuf> = held.iter().filter(|(p, u)| *u == uuid && !formatted(p)).map(|(p, _)| p.clone()).collect();
+    let made = |path: &PathBuf| steps.format.iter().any(|c| matches!(c, Change::MakeFilesystem(m) if m.disk.path == *path));
+    for (disk, target, uuid) in all.iter().filter(|_| mounting) {
+        // As it will be: what is there and stays, and what is made.
+        let stays = held.iter().filter(|(path, of)| of == uuid && !made(path)).map(|(path, _)| path);
+        let new = all.iter().filter(|(disk, _, of)| of == uuid && made(&disk.path)).map(|(disk, ..)| &disk.path);
+        let with: Vec<PathBuf> = stays.chain(new).cloned().collect();
         if with.len() < 2 {
             continue;
         }
-        let text = ambiguous(&uuid, &with);
-        if steps.mount_points.contains(target) {
+        let text = ambiguous(uuid, &with);
+        if steps.mount_points.contains(*target) {
             why(Some(disk), disk::Refused::No(vec![text]))?;
         } else {
             steps.warnings.push(format!("{}: {text}", disk.identity()));
         }
     }
     if !refused.is_empty() {
+        // A name that is no disk's may be the reason for all others.
+        refused.append(&mut gone);
         return Err(PlanError::Failed(
             format!("nothing is done on this host:\n{}", refused.join("\n")),
             Map::from_iter([("refused".to_owned(), json!(refused))]),
@@ -192,11 +207,12 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
         }));
     }
     if mounting {
-        for (_, place, _) in &chosen {
+        for Chosen { place, .. } in &chosen {
             plan.changes.extend(root.change(view, &place.target, steps.mount_points.contains(&place.target))?);
         }
     }
     plan.warnings = steps.warnings;
+    plan.warnings.append(&mut gone);
     plan.result.insert("filesystems".into(), Json::Array(results));
     Ok(plan)
 }
@@ -271,13 +287,19 @@ fn wanted(args: &Args) -> Result<Vec<Wanted>, PlanError> {
                 if let Some(stranger) = map.keys().find(|k| !["device", "path", "label"].contains(&k.as_str())) {
                     return Err(PlanError::failed(format!("unknown key `{stranger}` in `filesystems`: there are device, path and label")));
                 }
-                let text = |key: &str| map.get(key).and_then(Json::as_str).map(str::to_owned);
-                let device = text("device").ok_or_else(|| PlanError::failed("each of `filesystems` needs a `device`"))?;
-                let path = text("path").map(PathBuf::from);
+                let text = |key: &str| match map.get(key) {
+                    None | Some(Json::Null) => Ok(None),
+                    Some(Json::String(text)) => Ok(Some(text.clone())),
+                    Some(other) => {
+                        Err(PlanError::failed(format!("`{key}` in `filesystems` must be a text, not {other}: put it in quotes")))
+                    }
+                };
+                let device = text("device")?.ok_or_else(|| PlanError::failed("each of `filesystems` needs a `device`"))?;
+                let path = text("path")?.map(PathBuf::from);
                 if path.as_ref().is_some_and(|p| !p.is_absolute() || p == Path::new("/")) {
                     return Err(PlanError::failed(format!("the `path` of {device} must be absolute and not the root")));
                 }
-                let label = text("label");
+                let label = text("label")?;
                 if label.as_ref().is_some_and(|l| l.len() > disk::LABEL_LIMIT) {
                     return Err(PlanError::failed(format!(
                         "the label of {device} is longer than the {} bytes XFS has for it",

@@ -52,15 +52,14 @@ pub(super) fn place(
     view: &dyn View,
     disks: &[Disk],
     disk: &Disk,
+    held: &Probe,
     wish: &Wanted,
     fstab: &Fstab,
-    mounting: bool,
     warnings: &mut Vec<String>,
 ) -> Result<Place, Refused> {
     let asked = Place::new(view, &wish.path.clone().unwrap_or_else(|| wish.prefix.join(&disk.name)), fstab)?;
-    let held = held(view, disk, mounting)?;
     let entries = fstab.entries();
-    let own: Vec<&Entry> = entries.iter().filter(|e| means(view, e, &disk.path, &held)).collect();
+    let own: Vec<&Entry> = entries.iter().filter(|e| means(view, e, &disk.path, held)).collect();
     for entry in &own {
         if same(&entry.target, &asked.listed) || real(view, &entry.target).is_ok_and(|t| t == asked.target) {
             return Ok(Place { listed: entry.target.clone(), ..asked });
@@ -120,6 +119,22 @@ pub(super) fn foreign(view: &dyn View, disk: &Disk, held: &Probe, entry: &Entry)
     ))
 }
 
+/// Refuses a disk of which an entry uses a partition.
+pub(super) fn not_in_fstab(view: &dyn View, disk: &Disk, entries: &[Entry]) -> Result<(), Refused> {
+    for part in &disk.partitions {
+        let path = Path::new("/dev").join(part);
+        let held = view.probe(&path)?;
+        if let Some(entry) = entries.iter().find(|e| means(view, e, &path, &held)) {
+            let target = if entry.fstype == "swap" { "as swap".to_owned() } else { format!("on {}", entry.target.display()) };
+            let line = entry.line;
+            return Err(Refused::No(vec![format!(
+                "/etc/fstab (line {line}) uses its partition {part} {target}: if that may go, take line {line} out first"
+            )]));
+        }
+    }
+    Ok(())
+}
+
 /// `/ais/sda` and `/ais/sda/` are one place.
 fn same(a: &Path, b: &Path) -> bool {
     a.components().eq(b.components())
@@ -135,8 +150,18 @@ fn means(view: &dyn View, entry: &Entry, path: &Path, held: &Probe) -> bool {
     if let Some(label) = source.strip_prefix("LABEL=").map(unquoted) {
         return held.signatures.iter().any(|s| s.label.as_deref() == Some(&label));
     }
+    // udev's links know partitions by their table's entries too.
+    if let Some((kind @ ("PARTUUID" | "PARTLABEL"), value)) = source.split_once('=') {
+        let link = Path::new("/dev/disk").join(format!("by-{}", kind.to_ascii_lowercase())).join(unquoted(value));
+        return same_node(view, &link, path);
+    }
+    source.starts_with('/') && (Path::new(source) == path || same_node(view, Path::new(source), path))
+}
+
+/// Whether two paths lead to one block device.
+fn same_node(view: &dyn View, a: &Path, b: &Path) -> bool {
     let node = |path: &Path| view.stat(path, true).ok().flatten().filter(|s| s.kind == FileKind::Block).map(|s| s.rdev);
-    source.starts_with('/') && (Path::new(source) == path || node(Path::new(source)).is_some_and(|n| node(path) == Some(n)))
+    node(a).is_some_and(|n| node(b) == Some(n))
 }
 
 /// The other device, whole or a partition, that an entry is about. What can't be read is none: a dead disk's place may be taken.

@@ -4,6 +4,7 @@ use super::*;
 use crate::host::{Blank, FileKind, Mount, Overlay, Probe, Signature, Stat, apply};
 use crate::modules::{Files, SourceFile};
 
+mod content;
 mod mounts;
 
 struct NoFiles;
