@@ -1,41 +1,32 @@
 //! Times as text.
 
-use nix::libc;
+use super::zone::{self, date, days};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Seconds and microseconds since 1970.
-fn since_1970(at: SystemTime) -> (libc::time_t, u32) {
+fn since_1970(at: SystemTime) -> (i64, u32) {
     let d = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    (libc::time_t::try_from(d.as_secs()).unwrap_or(libc::time_t::MAX), d.subsec_micros())
+    (i64::try_from(d.as_secs()).unwrap_or(i64::MAX / 2), d.subsec_micros())
 }
 
-/// The calendar's fields, local (by `/etc/localtime`) or in UTC.
-fn fields(seconds: libc::time_t, local: bool) -> libc::tm {
-    // SAFETY: `tm` is plain data for which all zeroes are valid; both functions only write to it.
-    unsafe {
-        let mut tm: libc::tm = std::mem::zeroed();
-        if local {
-            libc::localtime_r(&seconds, &mut tm);
-        } else {
-            libc::gmtime_r(&seconds, &mut tm);
-        }
-        tm
-    }
+/// `2026-11-23` and `19:14:05` of seconds since 1970, as a clock without a zone has them.
+fn text(seconds: i64) -> (String, String) {
+    let (year, month, day) = date(seconds.div_euclid(86_400));
+    let second = seconds.rem_euclid(86_400);
+    (format!("{year:04}-{month:02}-{day:02}"), format!("{:02}:{:02}:{:02}", second / 3600, second % 3600 / 60, second % 60))
 }
 
 /// `2026-11-23T19:14:05Z`: RFC 3339 in UTC.
 pub fn utc(at: SystemTime) -> String {
-    let tm = fields(since_1970(at).0, false);
-    let (year, month) = (tm.tm_year + 1900, tm.tm_mon + 1);
-    format!("{year:04}-{month:02}-{:02}T{:02}:{:02}:{:02}Z", tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec)
+    let (day, time) = text(since_1970(at).0);
+    format!("{day}T{time}Z")
 }
 
 /// `2026-11-23 19:14:05.123456` in local time, as Ansible's `start` and `end`.
 pub fn local(at: SystemTime) -> String {
     let (seconds, micros) = since_1970(at);
-    let tm = fields(seconds, true);
-    let (year, month) = (tm.tm_year + 1900, tm.tm_mon + 1);
-    format!("{year:04}-{month:02}-{:02} {:02}:{:02}:{:02}.{micros:06}", tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec)
+    let (day, time) = text(seconds + zone::shown(seconds).offset);
+    format!("{day} {time}.{micros:06}")
 }
 
 /// `2026-11-23@19:14:05~` in local time: how Ansible ends the names of backups.
@@ -45,16 +36,13 @@ pub fn backup_suffix(at: SystemTime) -> String {
     format!("{day}@{}~", time.split('.').next().unwrap_or_default())
 }
 
-/// Seconds since 1970 of a local date and time, each field in its everyday range.
-pub fn from_local(year: i32, month: i32, day: i32, hour: i32, minute: i32, second: i32) -> Option<i64> {
-    // SAFETY: `tm` is plain data for which all zeroes are valid; mktime only reads and tidies it.
-    let seconds = unsafe {
-        let mut tm: libc::tm = std::mem::zeroed();
-        (tm.tm_year, tm.tm_mon, tm.tm_mday) = (year - 1900, month - 1, day);
-        (tm.tm_hour, tm.tm_min, tm.tm_sec, tm.tm_isdst) = (hour, minute, second, -1);
-        libc::mktime(&mut tm)
-    };
-    (seconds != -1).then_some(seconds)
+/// Seconds since 1970 of a local date and time, each field in its everyday range. An hour that a change of clocks leaves out is
+/// taken as the hour after it, one that comes twice as the first.
+pub fn from_local(year: i32, month: i32, day: i32, hour: i32, minute: i32, second: i32) -> i64 {
+    let [year, month, day, hour, minute, second] = [year, month, day, hour, minute, second].map(i64::from);
+    let local = days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second;
+    let first = local - zone::shown(local).offset;
+    local - zone::shown(first).offset
 }
 
 /// `0:00:01.002003`, as Ansible's `delta`.
@@ -77,6 +65,9 @@ mod tests {
         let at = UNIX_EPOCH + Duration::from_micros(1_795_461_245_000_042);
         assert_eq!(utc(at), "2026-11-23T19:14:05Z");
         assert!(local(at).ends_with(".000042"));
+        let date = std::process::Command::new("date").args(["-d", "@1795461245", "+%Y-%m-%d %H:%M:%S"]).output().unwrap();
+        assert_eq!(format!("{}.000042", String::from_utf8_lossy(&date.stdout).trim()), local(at));
+        assert_eq!(from_local(1970, 1, 1, 0, 0, 0), -zone::shown(0).offset);
         assert_eq!(backup_suffix(at).len(), "2026-11-23@19:14:05~".len());
         assert_eq!(delta(Duration::from_micros(3_661_000_007)), "1:01:01.000007");
         assert_eq!(delta(Duration::from_secs(2 * 86400)), "2 days, 0:00:00.000000");

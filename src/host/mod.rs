@@ -21,6 +21,7 @@ mod real;
 mod rights;
 pub mod undo;
 pub mod view;
+pub mod zone;
 
 pub use changes::mkfs::{name_all, name_signature, partitions_hold};
 pub use changes::mount::{ambiguous, filesystems, is_whole};

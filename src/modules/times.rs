@@ -52,7 +52,7 @@ fn parse(text: &str, format: &str) -> Result<i64, String> {
     if !rest.is_empty() {
         return Err(format!("`{rest}` is too much"));
     }
-    clock::from_local(year, month, day, hour, minute, second).ok_or_else(|| "there is no such time".into())
+    Ok(clock::from_local(year, month, day, hour, minute, second))
 }
 
 #[cfg(test)]
