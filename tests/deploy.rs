@@ -358,6 +358,86 @@ fn labels_follow_the_spec_and_other_peoples_labels_stay() {
     assert_eq!(world.labels("n3")["kubernetes.io/hostname"], "n3");
 }
 
+/// A cluster whose state and data are in claims, data on volumes made for it.
+const VOLUMES: &str = "\
+name: pv
+namespace: one
+images:
+  aisnode: docker.io/aistorage/aisnode:v5.0
+  init: docker.io/aistorage/ais-init:v5.0
+proxies:
+  nodes: [n1]
+targets:
+  nodes: [n1]
+  mountpaths:
+    - path: /ais/sda
+      claim: {size: 1Gi}
+    - path: /pv/state-1
+      claim: {size: 1Gi}
+  local_volumes: {storage_class: one-local}
+state:
+  claim: {storage_class: fast}
+";
+
+#[test]
+fn deleting_touches_no_namesake_in_another_namespace() {
+    let Some(world) = World::new() else { return };
+    // The data claims of this one are named like claims of state, but for their end.
+    let one = VOLUMES.replace("namespace: one", "namespace: pv").replace("one-local", "pv-local");
+    let other = VOLUMES.replace("namespace: one", "namespace: other").replace("one-local", "other-local").replace("n1", "n2");
+    world.good("deploy", &one, &["--timeout", "0"]);
+
+    // Nodes are chosen by the cluster's name: the second would get the first's nodes.
+    for (command, more) in [("deploy", "--check"), ("label", "--check")] {
+        let output = world.run(command, &other, &[more]);
+        let text = said(&output);
+        assert!(!output.status.success() && text.contains("nvidia.com/ais-proxy=pv are chosen by the cluster pv/pv too"), "{text}");
+    }
+    world.good("label", &other, &["--force-conflicts"]);
+    let apart = other.replace("images:", "node_labels: {scheme: per_cluster}\nimages:");
+    world.good("deploy", &apart, &["--timeout", "0"]);
+
+    let volumes = || {
+        let list = world.plane.with(|server| async move { server.list(kind("PersistentVolume").unwrap(), None, "").await.unwrap() });
+        list.iter().map(|v| v["metadata"]["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(volumes(), ["other-pv-n2-ais-sda", "other-pv-n2-pv-state-1", "pv-pv-n1-ais-sda", "pv-pv-n1-pv-state-1"]);
+    let claims = |namespace: &'static str| {
+        let kind = kind("PersistentVolumeClaim").unwrap();
+        world.plane.with(|server| async move { server.list(kind, Some(namespace), "").await.unwrap() }).len()
+    };
+    let end = Instant::now() + Duration::from_secs(30);
+    while claims("pv") < 4 {
+        assert!(Instant::now() < end, "{} claims", claims("pv"));
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let text = world.good("delete", &one, &["--state", "--check"]);
+    for (verb, claim, what) in [
+        ("delete", "pv-pv-state-pv-proxy-0", "state"),
+        ("delete", "pv-pv-state-pv-target-0", "state"),
+        ("keep  ", "pv-pv-state-1-pv-target-0", "users' data"),
+        ("keep  ", "pv-ais-sda-pv-target-0", "users' data"),
+    ] {
+        assert!(text.contains(&format!("{verb} PersistentVolumeClaim pv/{claim} ({what})")), "{text}");
+    }
+
+    // The labels that the first put on its node choose the second's nodes, as long as it goes by them.
+    world.plane.with(|server| async move {
+        let kind = kind("StatefulSet").unwrap();
+        let body = json!({"spec": {"template": {"spec": {"nodeSelector": {"nvidia.com/ais-target": "pv"}}}}});
+        server.merge_at(&(kind.path(Some("other"), "pv-target") + "?fieldManager=test"), &body).await.unwrap();
+    });
+    let text = world.good("delete", &one, &["--state", "--data", "--data-of", "pv", "--yes"]);
+    assert!(text.contains("keep   label nvidia.com/ais-target of n1: the cluster other/pv chooses nodes by it too"), "{text}");
+    assert_eq!(world.labels("n1")["nvidia.com/ais-target"], "pv");
+    assert_eq!(world.labels("n1").get("nvidia.com/ais-proxy"), None);
+    let end = Instant::now() + Duration::from_secs(30);
+    while volumes() != ["other-pv-n2-ais-sda", "other-pv-n2-pv-state-1"] {
+        assert!(Instant::now() < end, "{:?}", volumes());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
 #[test]
 fn deleting_leaves_what_users_stored() {
     let Some(world) = World::new() else { return };

@@ -122,6 +122,9 @@ fn show(info: &Info, removal: &Removal, folders: &super::remains::Folders, args:
     for (volume, _) in &removal.volumes {
         println!("{} PersistentVolume {volume} (users' data)", if args.data { bad("delete") } else { keep("keep  ") });
     }
+    for line in &removal.kept {
+        println!("{} {line}", keep("keep  "));
+    }
     for (host, paths) in folders {
         for path in paths {
             println!("{} {host}: {path}", bad("delete"));

@@ -17,7 +17,7 @@ mod value;
 
 pub use check::check_together;
 pub use object::Object;
-pub use objects::{RESTART, TargetSet};
+pub use objects::{OF_NAMESPACE, RESTART, TargetSet, state_claim_name};
 pub use open::{Opened, open};
 pub use read::{load, read, schema, with_defaults};
 pub use reference::reference;

@@ -155,6 +155,12 @@ impl Cluster {
         }
     }
 
+    /// All labels by which its pods choose nodes, whoever puts them there.
+    pub fn choosing_labels(&self) -> Vec<(String, String)> {
+        let of_roles = [Role::Proxy, Role::Target].into_iter().flat_map(|role| self.node_selector(role));
+        of_roles.chain(self.initial_primary.is_some().then(|| self.primary_label())).collect()
+    }
+
     /// Finds the nodes. `groups` need the inventory; nodes chosen by labels need the API server's list, unless `count` says how many.
     pub fn resolve(&self, inventory: Option<&Inventory>, labelled: Option<&LabelledNodes>) -> Result<Resolved, Diagnostics> {
         let mut out = Diagnostics::default();

@@ -13,7 +13,7 @@ mod kinds;
 pub mod kubelet;
 mod labels;
 pub mod members;
-mod neighbours;
+pub mod neighbours;
 pub mod pods;
 mod progress;
 mod rollout;

@@ -1,7 +1,7 @@
 //! Names, labels, images.
 
 use crate::cluster::forms::{Scalar, dns_label, label_key_wrong, label_value_wrong};
-use crate::cluster::objects::claim_name;
+use crate::cluster::objects::{claim_name, state_claim_name};
 use crate::cluster::resolve::{Resolved, Role};
 use crate::cluster::spec::{Pods, Resources};
 use crate::cluster::value::At;
@@ -91,6 +91,12 @@ fn lengths(r: &Resolved, out: &mut Diagnostics) {
             && let Some(why) = dns_label(&name, false)
         {
             out.push(Diagnostic::error(&mountpath.path.loc, format!("the claim `{name}` of this mountpath can't have its name: {why}")));
+        }
+        if mountpath.claim.is_some() && c.state.claim.is_some() && name == state_claim_name(&c.namespace, &c.name) {
+            out.push(
+                Diagnostic::error(&mountpath.path.loc, format!("the claim of this mountpath and that of `state` would both be `{name}`"))
+                    .help("mount the disk elsewhere: what deletes state would delete objects"),
+            );
         }
     }
 }

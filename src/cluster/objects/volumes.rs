@@ -89,7 +89,7 @@ pub fn mounts(r: &Resolved, role: Role, set: Option<&TargetSet<'_>>) -> Mounts {
     };
     m.volume(logs, "/var/log/ais", own_folder, false);
     if let Some(claim) = &c.state.claim {
-        let name = format!("{}-{}-state", *c.namespace, *c.name);
+        let name = state_claim_name(&c.namespace, &c.name);
         m.mount(&name, "/etc/ais", None, false);
         m.claims.push(claim_template(&name, &claim.size, claim.storage_class.as_deref(), None));
     } else if c.state.empty_dir.is_some() {
@@ -182,6 +182,11 @@ fn data(r: &Resolved, set: &TargetSet<'_>, m: &mut Mounts) {
             }
         }
     }
+}
+
+/// The claim template of a cluster's state.
+pub fn state_claim_name(namespace: &str, name: &str) -> String {
+    format!("{namespace}-{name}-state")
 }
 
 /// The claim template of a mountpath: NAME and the path, as today's operator names them.
