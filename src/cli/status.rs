@@ -1,6 +1,6 @@
 //! `fettle status`: how a cluster is.
 
-use super::cluster::{ClusterArgs, Ready, ready, run};
+use super::cluster::{ClusterArgs, Ready, ready_for_what_is_there, run};
 use super::{CliError, Exit};
 use crate::kube::status::{NodeStatus, Status, status as ask};
 use crate::kube::{Info, Role};
@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 pub fn status(args: &StatusArgs) -> Result<Exit, CliError> {
     run(
         async {
-            let Ready { server, resolved, .. } = ready(&args.cluster).await?;
+            let Ready { server, resolved, .. } = ready_for_what_is_there(&args.cluster).await?;
             let info = Info::new(&resolved);
             let paint = Paint { on: colour_wanted() };
             let clear = args.watch && std::io::stdout().is_terminal() && !args.json;

@@ -105,6 +105,26 @@ fn chosen(pod: &Json) -> BTreeSet<Label> {
     all
 }
 
+/// Ports of its node that a pod takes.
+fn host_ports(pod: &Json) -> impl Iterator<Item = u16> {
+    let key = if pod["spec"]["hostNetwork"] == true { "containerPort" } else { "hostPort" };
+    let containers = pod["spec"]["containers"].as_array().into_iter().flatten();
+    let ports = containers.flat_map(|c| c["ports"].as_array().into_iter().flatten());
+    ports.filter_map(move |p| u16::try_from(p[key].as_u64()?).ok())
+}
+
+/// Ports that this cluster's own pods take, by node.
+pub async fn own_ports(server: &Server, info: &Info) -> Result<BTreeMap<String, BTreeSet<u16>>, KubeError> {
+    let mut all: BTreeMap<String, BTreeSet<u16>> = BTreeMap::new();
+    let Some(pods) = kind("Pod") else { return Ok(all) };
+    for pod in server.list(pods, Some(&info.namespace), &info.selector()).await? {
+        if let Some(node) = pod["spec"]["nodeName"].as_str() {
+            all.entry(node.to_owned()).or_default().extend(host_ports(&pod));
+        }
+    }
+    Ok(all)
+}
+
 fn found(info: &Info, claims: &BTreeMap<String, Claim>, pods: &[Json]) -> Vec<String> {
     // What is taken, by whom, and on which nodes.
     let mut taken: BTreeMap<(String, String), BTreeSet<&str>> = BTreeMap::new();
@@ -120,13 +140,8 @@ fn found(info: &Info, claims: &BTreeMap<String, Claim>, pods: &[Json]) -> Vec<St
         let mut clash = |what: String| {
             taken.entry((what, format!("{namespace}/{name}"))).or_default().insert(node.as_str());
         };
-        let network = pod["spec"]["hostNetwork"] == true;
-        let containers = pod["spec"]["containers"].as_array().into_iter().flatten();
-        for port in containers.flat_map(|c| c["ports"].as_array().into_iter().flatten()) {
-            let number = if network { &port["containerPort"] } else { &port["hostPort"] };
-            if let Some(port) = number.as_u64().and_then(|p| u16::try_from(p).ok()).filter(|p| claim.ports.contains(p)) {
-                clash(format!("port {port}"));
-            }
+        for port in host_ports(pod).filter(|p| claim.ports.contains(p)) {
+            clash(format!("port {port}"));
         }
         for path in pod["spec"]["volumes"].as_array().into_iter().flatten().filter_map(|v| v["hostPath"]["path"].as_str()) {
             let within = |m: &&String| path == m.as_str() || path.strip_prefix(m.as_str()).is_some_and(|rest| rest.starts_with('/'));
