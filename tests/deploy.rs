@@ -439,6 +439,49 @@ fn deleting_touches_no_namesake_in_another_namespace() {
 }
 
 #[test]
+fn nodes_that_are_gone_or_hidden_stop_neither_status_nor_delete() {
+    let Some(world) = World::new() else { return };
+    world.good("deploy", SPEC, &["--timeout", "60s"]);
+
+    // Somebody whose rights end with the namespace.
+    world.plane.with(|server| async move {
+        let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+            "metadata": {"name": "team", "namespace": "storage"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "admin"},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "team"}]});
+        let kind = kind("RoleBinding").unwrap();
+        server.patch(kind, Some("storage"), "team", fettle::kube::Patch::Apply { force: false }, &binding, false).await.unwrap();
+    });
+    let mut config: Json = yaml(&std::fs::read_to_string(&world.plane.admin).unwrap());
+    config["users"][0]["user"]["as"] = json!("team");
+    let team = world.plane.folder().join("team.conf");
+    std::fs::write(&team, config.to_string()).unwrap();
+    let output = world.run_as(&team, "status", SPEC, &[]);
+    assert!(said(&output).contains("proxies 3 of 3 ready"), "{}", said(&output));
+    let output = world.run_as(&team, "deploy", SPEC, &["--check"]);
+    assert!(!output.status.success() && said(&output).contains("may not do this"), "{}", said(&output));
+
+    // A node that Kubernetes has no more.
+    world.plane.with(|server| async move { server.delete(kind("Node").unwrap(), None, "n3", None, false, false).await.unwrap() });
+    let text = said(&world.run("status", SPEC, &[]));
+    assert!(text.contains("Cluster ais in namespace storage"), "{text}");
+    let output = world.run("deploy", SPEC, &["--check"]);
+    assert!(!output.status.success() && said(&output).contains("Kubernetes has no node `n3`"), "{}", said(&output));
+
+    let output = world.run_as(&team, "delete", SPEC, &["--yes"]);
+    let text = said(&output);
+    assert!(output.status.success() && text.contains("keep   labels of nodes: it can't be told"), "{text}");
+    assert_eq!(world.get("StatefulSet", "ais-target"), None);
+    assert_eq!(world.labels("n1")["nvidia.com/ais-target"], "ais");
+    world.good("delete", SPEC, &["--yes"]);
+    assert_eq!(world.labels("n1").get("nvidia.com/ais-target"), None);
+}
+
+fn yaml(text: &str) -> Json {
+    fettle::yaml::parse_one("kubeconfig", text).unwrap().to_json()
+}
+
+#[test]
 fn deleting_leaves_what_users_stored() {
     let Some(world) = World::new() else { return };
     let claims = SPEC.replace("- path: /ais/sda", "- path: /ais/sda\n      claim: {size: 1Gi, storage_class: fast}");
