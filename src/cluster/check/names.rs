@@ -3,7 +3,7 @@
 use crate::cluster::forms::{Scalar, dns_label, label_key_wrong, label_value_wrong};
 use crate::cluster::objects::{claim_name, state_claim_name};
 use crate::cluster::resolve::{Resolved, Role};
-use crate::cluster::spec::{Pods, Resources};
+use crate::cluster::spec::{Pods, Reach, Resources};
 use crate::cluster::value::At;
 use crate::diag::{Diagnostic, Diagnostics};
 use indexmap::IndexMap;
@@ -45,6 +45,7 @@ pub fn check(r: &Resolved, out: &mut Diagnostics) {
                 .help("label the namespace yourself: kubectl label namespace"),
         );
     }
+    pod_security(r, out);
     if let Some(client) = &c.admin_client {
         labels_are("admin_client.labels", &client.labels, out);
         reserved("admin_client.labels", &client.labels, out);
@@ -52,6 +53,44 @@ pub fn check(r: &Resolved, out: &mut Diagnostics) {
     }
     if let Some(load) = &c.load_generator {
         resources("load_generator.resources", &load.resources, out);
+    }
+}
+
+/// What Pod Security Standards forbid to pods (`baseline`, and all the more `restricted`): directories, ports and network of the
+/// host, unsafe sysctls.
+fn pod_security(r: &Resolved, out: &mut Diagnostics) {
+    let c = &r.cluster;
+    let state = c.state.claim.is_none() && c.state.empty_dir.is_none();
+    let mut mountpaths = c.targets.mountpaths.iter().chain(c.targets.exceptions.iter().flat_map(|e| &e.mountpaths));
+    let folders = state || c.logs.directory.is_some() || mountpaths.any(|m| m.claim.is_none());
+    let ports = [c.proxies.access.by.value, c.targets.access.by.value].iter().any(|by| matches!(by, Reach::HostPort | Reach::HostNetwork));
+    let reasons = [
+        (folders, "directories of their nodes"),
+        (ports, "ports of their nodes"),
+        (!r.unsafe_sysctls().is_empty(), "sysctls that Kubernetes calls unsafe"),
+    ];
+    let mut reasons: Vec<&str> = reasons.into_iter().filter(|(used, _)| *used).map(|(_, what)| what).collect();
+    let within_baseline = reasons.is_empty();
+    // What only `restricted` forbids: the images run as root.
+    reasons.push("root");
+    for mode in ["enforce", "warn"] {
+        let key = format!("pod-security.kubernetes.io/{mode}");
+        let Some(level) = c.namespace_labels.get(&key) else { continue };
+        match (&*level.value, within_baseline) {
+            ("privileged", _) | ("baseline", true) => {}
+            ("baseline" | "restricted", _) => {
+                let told = format!("`{key}: {}`, and pods use {}", level.value, reasons.first().copied().unwrap_or_default());
+                out.push(if mode == "enforce" {
+                    Diagnostic::error(&level.loc, format!("{told}: none would be let in")).help(format!("write `{key}: privileged`"))
+                } else {
+                    Diagnostic::warning(&level.loc, format!("{told}: the API server will warn each time"))
+                });
+            }
+            (other, _) => out.push(
+                Diagnostic::error(&level.loc, format!("`{key}` can't be `{other}`"))
+                    .help("Pod Security Standards: privileged, baseline, restricted"),
+            ),
+        }
     }
 }
 
@@ -78,6 +117,20 @@ fn lengths(r: &Resolved, out: &mut Diagnostics) {
     if let Some(why) = dns_label(&r.client_service(), true) {
         let loc = c.node_labels.release.as_ref().map_or(&c.name.loc, |release| &release.loc);
         out.push(Diagnostic::error(loc, format!("`{}` can't be the client service's name: {why}", r.client_service())));
+    }
+    // RELEASE-ais-proxy is also the service of the proxies of a cluster named RELEASE-ais.
+    for role in [Role::Proxy, Role::Target] {
+        let taken = r.role_name(role);
+        let loc = c.node_labels.release.as_ref().map_or(&c.name.loc, |release| &release.loc);
+        if [taken.clone(), format!("{taken}-lb")].contains(&r.client_service()) {
+            out.push(
+                Diagnostic::error(
+                    loc,
+                    format!("the clients' service and the service of the {} would both be `{}`", role.section(), r.client_service()),
+                )
+                .help("give the cluster or the release another name"),
+            );
+        }
     }
     for role in [Role::Proxy, Role::Target] {
         let (key, value) = c.role_label(role);

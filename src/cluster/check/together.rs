@@ -104,11 +104,7 @@ fn ports(earlier: &Resolved, later: &Resolved, out: &mut Diagnostics) {
                             loc,
                             format!("port {} of {node} is taken by a {} of {}", port.value, other.word(), whose(earlier)),
                         )
-                        .help(format!(
-                            "give `{}.ports` or `{}.access.host_port` other numbers",
-                            role.section(),
-                            role.section()
-                        )),
+                        .help(format!("give `{}.ports` other numbers", role.section())),
                     );
                 }
             }

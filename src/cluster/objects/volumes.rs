@@ -136,9 +136,9 @@ fn csi(r: &Resolved, role: Role, certificate: &Certificate) -> Volume {
         (key("dns-names"), r.certificate_names().join(",")),
         (key("key-usages"), "digital signature,key encipherment,server auth,client auth".to_owned()),
     ]);
-    if !certificate.ip_addresses.is_empty() {
-        let all: Vec<&str> = certificate.ip_addresses.iter().map(|a| &*a.value).collect();
-        attributes.insert(key("ip-sans"), all.join(","));
+    let addresses = r.certificate_addresses();
+    if !addresses.is_empty() {
+        attributes.insert(key("ip-sans"), addresses.join(","));
     }
     let mut time = |k: &str, value: &Option<Duration>| {
         if let Some(value) = value {

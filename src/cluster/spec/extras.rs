@@ -95,7 +95,7 @@ section! {
 }
 
 section! {
-    /// Certificates that the admin client trusts.
+    /// Certificates that a client's pod trusts.
     pub struct ClientCa {
         /// The ConfigMap.
         pub config_map: ObjectName = required(),
@@ -193,5 +193,9 @@ section! {
         pub node_labels: IndexMap<String, Scalar> = empty(),
         /// Taints it puts up with.
         pub tolerations: Vec<Taint> = empty(),
+        /// Environment, beside AIS_ENDPOINT.
+        pub env: IndexMap<String, At<EnvValue>> = empty(),
+        /// Certificates it trusts.
+        pub ca: Option<ClientCa> = optional(),
     }
 }
