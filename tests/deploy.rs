@@ -292,6 +292,9 @@ fn what_stands_in_the_way_is_said_before_anything_changes() {
     let output = world.run("status", SPEC, &["--context", "admni"]);
     let text = said(&output);
     assert!(text.contains("has no context `admni` (did you mean `admin`?)"), "{text}");
+    let mut fettle = support::fettle_command(["status"]);
+    let text = said(&fettle.arg(world.spec(SPEC)).env("KUBECONFIG", "/nope").output().unwrap());
+    assert!(text.contains("$KUBECONFIG names /nope, and no such file is there"), "{text}");
     let output = world.run_as(&world.plane.viewer, "deploy", &SPEC.replace("v5.0", "v5.1"), &[]);
     let text = said(&output);
     assert!(!output.status.success() && text.contains("may not do this"), "{text}");
@@ -428,6 +431,7 @@ fn deleting_touches_no_namesake_in_another_namespace() {
         server.merge_at(&(kind.path(Some("other"), "pv-target") + "?fieldManager=test"), &body).await.unwrap();
     });
     let text = world.good("delete", &one, &["--state", "--data", "--data-of", "pv", "--yes"]);
+    assert!(text.contains("The StorageClass pv-local stays"), "{text}");
     assert!(text.contains("keep   label nvidia.com/ais-target of n1: the cluster other/pv chooses nodes by it too"), "{text}");
     assert_eq!(world.labels("n1")["nvidia.com/ais-target"], "pv");
     assert_eq!(world.labels("n1").get("nvidia.com/ais-proxy"), None);

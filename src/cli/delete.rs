@@ -98,6 +98,12 @@ pub fn delete(args: &DeleteArgs) -> Result<Exit, CliError> {
                 info.name,
                 if args.data { ", with all data" } else { "; what users stored is still there" }
             );
+            if let Some(local) = &resolved.cluster.targets.local_volumes {
+                println!(
+                    "The StorageClass {} stays: volumes may still name it. kubectl delete storageclass {}",
+                    local.storage_class.value, local.storage_class.value
+                );
+            }
             if !args.state && !removal.state_claims.is_empty() {
                 println!("AIStore's state is kept in {} claims; a cluster of this name goes on with it.", removal.state_claims.len());
             }

@@ -164,10 +164,40 @@ pub fn release(image: &str) -> Option<&str> {
     Some(tag.split('-').next().unwrap_or(tag))
 }
 
+/// `v5.0-rc1` and `v5.0` are two builds: what comes after the release, but for AIStore's variants of it.
+fn candidate(image: &str) -> Option<&str> {
+    let rest = image.rsplit('/').next()?.split_once(':')?.1.split_once('-')?.1;
+    rest.split('-').find(|part| part.starts_with("rc") || part.starts_with("alpha") || part.starts_with("beta"))
+}
+
+/// The last part of an image's name: `ais-init`.
+fn short_name(image: &str) -> &str {
+    let last = image.rsplit('/').next().unwrap_or(image);
+    last.split([':', '@']).next().unwrap_or(last)
+}
+
 fn images(r: &Resolved, out: &mut Diagnostics) {
     let images = &r.cluster.images;
+    for (field, image, other) in [("aisnode", &images.aisnode, "ais-init"), ("init", &images.init, "aisnode")] {
+        if short_name(image) == other {
+            out.push(Diagnostic::error(&image.loc, format!("`images.{field}` is an image of {other}: are the two exchanged?")));
+        }
+    }
+    if release(&images.aisnode) == release(&images.init) && candidate(&images.aisnode) != candidate(&images.init) {
+        out.push(
+            Diagnostic::error(
+                &images.init.loc,
+                "`images.init` and `images.aisnode` are of one release, and not of one build of it".to_owned(),
+            )
+            .help("take both with the same tag, but for variants such as -etl"),
+        );
+    }
     match (release(&images.aisnode), release(&images.init)) {
         (Some(node), Some(init)) if node == init => {}
+        (Some(node), Some(init)) if node.trim_start_matches('v') == init.trim_start_matches('v') => out.push(
+            Diagnostic::warning(&images.init.loc, format!("`images.init` is {init} and `images.aisnode` is {node}"))
+                .help("AIStore's own tags are written `v5.0`: is there an image with this one?"),
+        ),
         (Some(node), Some(init)) => out.push(
             Diagnostic::error(
                 &images.init.loc,
@@ -209,14 +239,6 @@ fn pods(section: &str, pods: &Pods, out: &mut Diagnostics) {
             out.push(Diagnostic::error(&value.loc, format!("the annotation `{key}` is fettle's own")));
         } else if let Some(why) = label_key_wrong(key) {
             out.push(Diagnostic::error(&value.loc, format!("`{key}` can't be an annotation: {why}")));
-        }
-    }
-    for (name, value) in &pods.env {
-        let good = !name.is_empty()
-            && !name.starts_with(|c: char| c.is_ascii_digit())
-            && name.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c));
-        if !good {
-            out.push(Diagnostic::error(&value.loc, format!("`{name}` can't be the name of an environment variable")));
         }
     }
     resources(&format!("{section}.pods.resources"), &pods.resources, out);
