@@ -206,6 +206,9 @@ fn what_stands_in_the_way_is_said_before_anything_changes() {
     let output = world.run("status", SPEC, &["--context", "admni"]);
     let text = said(&output);
     assert!(text.contains("has no context `admni` (did you mean `admin`?)"), "{text}");
+    let mut fettle = support::fettle_command(["status"]);
+    let text = said(&fettle.arg(world.spec(SPEC)).env("KUBECONFIG", "/nope").output().unwrap());
+    assert!(text.contains("$KUBECONFIG names /nope, and no such file is there"), "{text}");
     let output = world.run_as(&world.plane.viewer, "deploy", &SPEC.replace("v5.0", "v5.1"), &[]);
     let text = said(&output);
     assert!(!output.status.success() && text.contains("may not do this"), "{text}");
@@ -270,6 +273,130 @@ fn labels_follow_the_spec_and_other_peoples_labels_stay() {
     world.good("label", &fewer, &["--prune"]);
     assert_eq!(world.labels("n3").get("nvidia.com/ais-proxy"), None);
     assert_eq!(world.labels("n3")["kubernetes.io/hostname"], "n3");
+}
+
+/// A cluster whose state and data are in claims, data on volumes made for it.
+const VOLUMES: &str = "\
+name: pv
+namespace: one
+images:
+  aisnode: docker.io/aistorage/aisnode:v5.0
+  init: docker.io/aistorage/ais-init:v5.0
+proxies:
+  nodes: [n1]
+targets:
+  nodes: [n1]
+  mountpaths:
+    - path: /ais/sda
+      claim: {size: 1Gi}
+    - path: /pv/state-1
+      claim: {size: 1Gi}
+  local_volumes: {storage_class: one-local}
+state:
+  claim: {storage_class: fast}
+";
+
+#[test]
+fn deleting_touches_no_namesake_in_another_namespace() {
+    let Some(world) = World::new() else { return };
+    // The data claims of this one are named like claims of state, but for their end.
+    let one = VOLUMES.replace("namespace: one", "namespace: pv").replace("one-local", "pv-local");
+    let other = VOLUMES.replace("namespace: one", "namespace: other").replace("one-local", "other-local").replace("n1", "n2");
+    world.good("deploy", &one, &["--timeout", "0"]);
+
+    // Nodes are chosen by the cluster's name: the second would get the first's nodes.
+    for (command, more) in [("deploy", "--check"), ("label", "--check")] {
+        let output = world.run(command, &other, &[more]);
+        let text = said(&output);
+        assert!(!output.status.success() && text.contains("nvidia.com/ais-proxy=pv are chosen by the cluster pv/pv too"), "{text}");
+    }
+    world.good("label", &other, &["--force-conflicts"]);
+    let apart = other.replace("images:", "node_labels: {scheme: per_cluster}\nimages:");
+    world.good("deploy", &apart, &["--timeout", "0"]);
+
+    let volumes = || {
+        let list = world.plane.with(|server| async move { server.list(kind("PersistentVolume").unwrap(), None, "").await.unwrap() });
+        list.iter().map(|v| v["metadata"]["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(volumes(), ["other-pv-n2-ais-sda", "other-pv-n2-pv-state-1", "pv-pv-n1-ais-sda", "pv-pv-n1-pv-state-1"]);
+    let claims = |namespace: &'static str| {
+        let kind = kind("PersistentVolumeClaim").unwrap();
+        world.plane.with(|server| async move { server.list(kind, Some(namespace), "").await.unwrap() }).len()
+    };
+    let end = Instant::now() + Duration::from_secs(30);
+    while claims("pv") < 4 {
+        assert!(Instant::now() < end, "{} claims", claims("pv"));
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let text = world.good("delete", &one, &["--state", "--check"]);
+    for (verb, claim, what) in [
+        ("delete", "pv-pv-state-pv-proxy-0", "state"),
+        ("delete", "pv-pv-state-pv-target-0", "state"),
+        ("keep  ", "pv-pv-state-1-pv-target-0", "users' data"),
+        ("keep  ", "pv-ais-sda-pv-target-0", "users' data"),
+    ] {
+        assert!(text.contains(&format!("{verb} PersistentVolumeClaim pv/{claim} ({what})")), "{text}");
+    }
+
+    // The labels that the first put on its node choose the second's nodes, as long as it goes by them.
+    world.plane.with(|server| async move {
+        let kind = kind("StatefulSet").unwrap();
+        let body = json!({"spec": {"template": {"spec": {"nodeSelector": {"nvidia.com/ais-target": "pv"}}}}});
+        server.merge_at(&(kind.path(Some("other"), "pv-target") + "?fieldManager=test"), &body).await.unwrap();
+    });
+    let text = world.good("delete", &one, &["--state", "--data", "--data-of", "pv", "--yes"]);
+    assert!(text.contains("The StorageClass pv-local stays"), "{text}");
+    assert!(text.contains("keep   label nvidia.com/ais-target of n1: the cluster other/pv chooses nodes by it too"), "{text}");
+    assert_eq!(world.labels("n1")["nvidia.com/ais-target"], "pv");
+    assert_eq!(world.labels("n1").get("nvidia.com/ais-proxy"), None);
+    let end = Instant::now() + Duration::from_secs(30);
+    while volumes() != ["other-pv-n2-ais-sda", "other-pv-n2-pv-state-1"] {
+        assert!(Instant::now() < end, "{:?}", volumes());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn nodes_that_are_gone_or_hidden_stop_neither_status_nor_delete() {
+    let Some(world) = World::new() else { return };
+    world.good("deploy", SPEC, &["--timeout", "60s"]);
+
+    // Somebody whose rights end with the namespace.
+    world.plane.with(|server| async move {
+        let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+            "metadata": {"name": "team", "namespace": "storage"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "admin"},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "team"}]});
+        let kind = kind("RoleBinding").unwrap();
+        server.patch(kind, Some("storage"), "team", fettle::kube::Patch::Apply { force: false }, &binding, false).await.unwrap();
+    });
+    let mut config: Json = yaml(&std::fs::read_to_string(&world.plane.admin).unwrap());
+    config["users"][0]["user"]["as"] = json!("team");
+    let team = world.plane.folder().join("team.conf");
+    std::fs::write(&team, config.to_string()).unwrap();
+    let output = world.run_as(&team, "status", SPEC, &[]);
+    assert!(said(&output).contains("proxies 3 of 3 ready"), "{}", said(&output));
+    let output = world.run_as(&team, "deploy", SPEC, &["--check"]);
+    assert!(!output.status.success() && said(&output).contains("may not do this"), "{}", said(&output));
+
+    // A node that Kubernetes has no more.
+    world.plane.with(|server| async move { server.delete(kind("Node").unwrap(), None, "n3", None, false, false).await.unwrap() });
+    let text = said(&world.run("status", SPEC, &[]));
+    assert!(text.contains("Cluster ais in namespace storage"), "{text}");
+    let output = world.run("deploy", SPEC, &["--check"]);
+    assert!(!output.status.success() && said(&output).contains("Kubernetes has no node `n3`"), "{}", said(&output));
+
+    let output = world.run_as(&team, "delete", SPEC, &["--yes"]);
+    let text = said(&output);
+    assert!(output.status.success() && text.contains("keep   labels of nodes: it can't be told"), "{text}");
+    assert_eq!(world.get("StatefulSet", "ais-target"), None);
+    assert_eq!(world.labels("n1")["nvidia.com/ais-target"], "ais");
+    world.good("delete", SPEC, &["--yes"]);
+    assert_eq!(world.labels("n1").get("nvidia.com/ais-target"), None);
+}
+
+fn yaml(text: &str) -> Json {
+    fettle::yaml::parse_one("kubeconfig", text).unwrap().to_json()
 }
 
 #[test]

@@ -28,10 +28,14 @@ struct World {
 impl World {
     /// What a dry run of a deploy prints, and whether it found nothing that stands in the way.
     fn deploy(&self) -> (String, bool) {
-        let spec = self.plane.folder().join("cluster.yml");
-        std::fs::write(&spec, SPEC).unwrap();
-        let mut fettle = support::fettle_command(["deploy", "--check"]);
-        let output = fettle.arg(spec).arg("-i").arg(self.lab.inventory()).env("KUBECONFIG", &self.plane.admin).output().unwrap();
+        self.run("deploy", SPEC, &["--check", "-i", &self.lab.inventory().display().to_string()])
+    }
+
+    fn run(&self, command: &str, spec: &str, more: &[&str]) -> (String, bool) {
+        let path = self.plane.folder().join("cluster.yml");
+        std::fs::write(&path, spec).unwrap();
+        let mut fettle = support::fettle_command([command]);
+        let output = fettle.arg(path).args(more).env("KUBECONFIG", &self.plane.admin).output().unwrap();
         let text = [output.stdout, output.stderr].concat();
         (String::from_utf8_lossy(&text).into_owned(), output.status.success())
     }
@@ -52,7 +56,7 @@ impl World {
 #[test]
 fn what_stands_in_a_clusters_way_is_found_on_its_hosts() {
     let Some(lab) = Lab::new(2, 2) else { return };
-    let Some(plane) = ControlPlane::start(&["node01", "node02"]) else { return };
+    let Some(plane) = ControlPlane::start(&["node01", "node02", "node03"]) else { return };
     let world = World { lab, plane };
     let lab = &world.lab;
     let nothing = "no filesystem of a disk is mounted on /ais/sd";
@@ -69,6 +73,38 @@ fn what_stands_in_a_clusters_way_is_found_on_its_hosts() {
     support::succeeded("fettle apply", &made);
     let (text, fine) = world.deploy();
     assert!(fine && text.contains("Preflight: 2 hosts looked at, nothing found."), "{text}");
+
+    // Nodes that no host stands for are named, and a host that can be no node is no business of ours.
+    let others = world.plane.folder().join("others.ini");
+    std::fs::write(&others, "Build_Box ansible_host=192.0.2.1\n").unwrap();
+    let others = others.display().to_string();
+    let three = SPEC.replace("node02]", "node02, node03]");
+    let (text, fine) = world.run("deploy", &three, &["--check", "-i", &inventory, "-i", &others]);
+    assert!(fine && text.contains("Preflight: 2 hosts looked at\n  notice  node03  host       not looked at: no host of the"), "{text}");
+    assert!(!text.contains("Build_Box") && text.contains("`node_name: node03`"), "{text}");
+    let (text, fine) = world.run("deploy", &three, &["--check", "-i", &others]);
+    assert!(fine && text.contains("Preflight: 0 hosts looked at") && text.matches("not looked at:").count() == 3, "{text}");
+
+    // Deleting finds its hosts before it takes anything away.
+    let (text, fine) = world.run("deploy", &three, &["--timeout", "0", "--no-preflight"]);
+    assert!(fine, "{text}");
+    let everything = ["--state", "--data", "--data-of", "ais", "--yes", "-i", &inventory, "-i", &others];
+    let (text, fine) = world.run("delete", &three, &everything);
+    assert!(!fine && text.contains("folders on node03 are to be deleted, and no host of the inventory stands for it"), "{text}");
+    let sets = |world: &World| {
+        let kind = fettle::kube::kind("StatefulSet").unwrap();
+        world.plane.with(|server| async move { server.list(kind, Some("storage"), "").await.unwrap().len() })
+    };
+    assert_eq!(sets(&world), 2);
+    lab.sh("node01", "mkdir -p /ais/sda/storage/ais/target && touch /ais/sda/storage/ais/target/object");
+    let (text, fine) = world.run("delete", SPEC, &everything);
+    assert!(fine && sets(&world) == 0, "{text}");
+    lab.sh("node01", "test -e /ais/sda/storage && ! test -e /ais/sda/storage/ais/target");
+
+    // A port that somebody else listens on.
+    lab.sh("node01", "setsid python3 -m http.server 51081 >/dev/null 2>&1 & echo $! > /run/listener; sleep 1");
+    world.wrong(&["node01 port port 51081 is in use, and not by a pod of this cluster: its clients would not reach the pod"]);
+    lab.sh("node01", "kill $(cat /run/listener); sleep 0.2");
 
     // One filesystem on two mountpaths; read-only; and what another cluster left.
     lab.sh("node01", "umount /ais/sdb && mount /dev/sda /ais/sdb && touch /ais/sda/.ais.vmd");

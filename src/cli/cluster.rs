@@ -1,7 +1,7 @@
 //! Options and first steps that all commands about a cluster share.
 
 use super::CliError;
-use crate::cluster::{LabelledNodes, Opened, Resolved, open};
+use crate::cluster::{LabelledNodes, Opened, Resolved, open, open_as_it_was};
 use crate::inventory::Inventory;
 use crate::kube::{Access, KubeError, Server, connect, kind};
 use crate::report::colour_wanted;
@@ -50,15 +50,28 @@ pub struct Ready {
     pub inventory: Option<Inventory>,
 }
 
-/// Loads the spec, connects, and finds the spec's nodes.
+/// Loads the spec, connects, and finds the spec's nodes, all of which Kubernetes must have.
 pub async fn ready(args: &ClusterArgs) -> Result<Ready, CliError> {
+    begin(args, true).await
+}
+
+/// The same for what is there already: nodes may have gone, and who may see one namespace only sees none.
+pub async fn ready_for_what_is_there(args: &ClusterArgs) -> Result<Ready, CliError> {
+    begin(args, false).await
+}
+
+async fn begin(args: &ClusterArgs, all_there: bool) -> Result<Ready, CliError> {
     let inventory = if args.inventory.is_empty() { None } else { Some(Inventory::load(&args.inventory, None)?) };
     // Wrong files are told before anything is asked over the network.
     crate::cluster::load(&args.spec)?;
     let server = connect(&args.access.access()).await?;
     server.version().await?;
-    let nodes = labelled(&server).await?;
-    let Opened { clusters, warnings } = open(std::slice::from_ref(&args.spec), inventory.as_ref(), Some(&nodes))?;
+    let nodes = match labelled(&server).await {
+        Err(KubeError::Denied(_)) if !all_there => None,
+        nodes => Some(nodes?),
+    };
+    let open = if all_there { open } else { open_as_it_was };
+    let Opened { clusters, warnings } = open(std::slice::from_ref(&args.spec), inventory.as_ref(), nodes.as_ref())?;
     if !warnings.0.is_empty() {
         eprintln!("{}", crate::report::diagnostic::render(&warnings.0, colour_wanted()).trim_end());
     }

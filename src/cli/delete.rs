@@ -1,7 +1,8 @@
 //! `fettle delete`: take a cluster away, and leave what users stored unless that is named.
 
-use super::cluster::{ClusterArgs, Ready, ready, run};
+use super::cluster::{ClusterArgs, Ready, ready_for_what_is_there, run};
 use super::connect::confirm;
+use super::remains::Folders;
 use super::{CliError, Exit};
 use crate::kube::Info;
 use crate::kube::delete::{Removal, delete as take_away, find};
@@ -39,24 +40,29 @@ const KEPT: &str = "nothing was deleted";
 pub fn delete(args: &DeleteArgs) -> Result<Exit, CliError> {
     run(
         async {
-            let Ready { server, resolved, inventory } = ready(&args.cluster).await?;
+            let Ready { server, resolved, inventory } = ready_for_what_is_there(&args.cluster).await?;
             let info = Info::new(&resolved);
             let removal = find(&server, &info, &resolved.labels()).await?;
             let paint = Paint { on: colour_wanted() };
             let folders = super::remains::folders(&resolved, args.state, args.data);
             show(&info, &removal, &folders, args, paint);
+            // Before anything is taken away: a cluster that is half gone is worse than one that is there.
+            let on_hosts = match &inventory {
+                Some(inventory) => super::remains::by_host(&folders, inventory)?,
+                None if folders.is_empty() => Folders::new(),
+                None => {
+                    let count: usize = folders.values().map(Vec::len).sum();
+                    return Err(CliError::Failed(format!(
+                        "{count} folders on hosts are to be deleted, and no inventory says how to reach the hosts: give it with -i"
+                    )));
+                }
+            };
             if args.check {
                 println!("Nothing was changed: this was a dry run.");
                 return Ok(Exit(0));
             }
             if removal.is_empty() && folders.is_empty() {
                 return Ok(Exit(0));
-            }
-            if inventory.is_none() && !folders.is_empty() {
-                let count: usize = folders.values().map(Vec::len).sum();
-                return Err(CliError::Failed(format!(
-                    "{count} folders on hosts are to be deleted, and no inventory says how to reach the hosts: give it with -i"
-                )));
             }
             if !args.yes && args.data_of.is_none() && !args.data {
                 confirm(&format!("Delete cluster {} in namespace {} (yes/no)? ", info.name, info.namespace), "yes", "--yes", KEPT)?;
@@ -83,15 +89,21 @@ pub fn delete(args: &DeleteArgs) -> Result<Exit, CliError> {
             steps.done();
             result?;
             if let Some(inventory) = &inventory
-                && !folders.is_empty()
+                && !on_hosts.is_empty()
             {
-                super::remains::remove(&folders, &resolved, inventory, &args.connect).await?;
+                super::remains::remove(&on_hosts, inventory, &args.connect)?;
             }
             println!(
                 "Cluster {} is deleted{}.",
                 info.name,
                 if args.data { ", with all data" } else { "; what users stored is still there" }
             );
+            if let Some(local) = &resolved.cluster.targets.local_volumes {
+                println!(
+                    "The StorageClass {} stays: volumes may still name it. kubectl delete storageclass {}",
+                    local.storage_class.value, local.storage_class.value
+                );
+            }
             if !args.state && !removal.state_claims.is_empty() {
                 println!("AIStore's state is kept in {} claims; a cluster of this name goes on with it.", removal.state_claims.len());
             }
@@ -101,7 +113,7 @@ pub fn delete(args: &DeleteArgs) -> Result<Exit, CliError> {
     )
 }
 
-fn show(info: &Info, removal: &Removal, folders: &super::remains::Folders, args: &DeleteArgs, paint: Paint) {
+fn show(info: &Info, removal: &Removal, folders: &Folders, args: &DeleteArgs, paint: Paint) {
     if removal.is_empty() && folders.is_empty() {
         println!("There is nothing of cluster {} in namespace {}.", info.name, info.namespace);
         return;
@@ -121,6 +133,9 @@ fn show(info: &Info, removal: &Removal, folders: &super::remains::Folders, args:
     }
     for (volume, _) in &removal.volumes {
         println!("{} PersistentVolume {volume} (users' data)", if args.data { bad("delete") } else { keep("keep  ") });
+    }
+    for line in &removal.kept {
+        println!("{} {line}", keep("keep  "));
     }
     for (host, paths) in folders {
         for path in paths {

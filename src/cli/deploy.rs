@@ -3,6 +3,7 @@
 use super::cluster::{ClusterArgs, Ready, duration, ready, run};
 use super::{CliError, Exit};
 use crate::kube::deploy::{Deployment, Options, Plan, deploy as bring_up, keeps, plan, word};
+use crate::kube::neighbours::own_ports;
 use crate::kube::{KubeError, Leave, Outcome, Role, Token};
 use crate::report::{Paint, Steps, Tone, colour_wanted, unified};
 use clap::Args;
@@ -60,7 +61,8 @@ pub fn deploy(args: &DeployArgs) -> Result<Exit, CliError> {
             if !args.no_preflight {
                 match &inventory {
                     Some(inventory) => {
-                        let fine = super::preflight::run(&resolved, inventory, &args.connect, args.json).await?;
+                        let own = own_ports(&server, &deployment.info).await?;
+                        let fine = super::preflight::run(&resolved, &own, inventory, &args.connect, args.json).await?;
                         if !fine {
                             return Err(CliError::Failed("the hosts are not ready for this cluster; nothing was changed".into()));
                         }

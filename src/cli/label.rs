@@ -3,7 +3,8 @@
 use super::cluster::{ClusterArgs, Ready, ready, run};
 use super::{CliError, Exit};
 use crate::cluster::Resolved;
-use crate::kube::{KubeError, LabelPlan, Server, kind, plan_labels, set_labels};
+use crate::kube::neighbours::{Users, label_users, shared};
+use crate::kube::{Info, KubeError, LabelPlan, Server, kind, plan_labels, set_labels};
 use clap::Args;
 use serde_json::{Value as Json, json};
 
@@ -15,7 +16,7 @@ pub struct LabelArgs {
     /// Dry run: the API server checks, and changes nothing
     #[arg(short = 'C', long)]
     check: bool,
-    /// Give labels that have another value the spec's
+    /// Give labels that have another value the spec's, and set those by which another cluster chooses nodes
     #[arg(long)]
     force_conflicts: bool,
     /// Take this cluster's labels from nodes that the spec does not name
@@ -91,6 +92,19 @@ pub async fn plan(server: &Server, resolved: &Resolved, how: How, only: Option<&
             })
             .collect();
         return Err(CliError::Failed(format!("{}\nno label was changed; to insist: fettle label --force-conflicts", lines.join("\n"))));
+    }
+    let info = Info::new(resolved);
+    let pairs = resolved.labels().into_iter().map(|(_, key, value)| (key, value)).collect();
+    let users = match label_users(server, &info, &pairs).await {
+        // Who may not look at all namespaces can't know.
+        Err(KubeError::Denied(_)) => Users::new(),
+        users => users?,
+    };
+    // Pruning would take them from the other cluster's nodes.
+    if !users.is_empty() && (!how.force || how.prune) {
+        let lines: Vec<String> = users.iter().map(shared).collect();
+        let insist = if how.prune { "" } else { "; to insist: fettle label --force-conflicts" };
+        return Err(CliError::Failed(format!("{}\nno label was changed{insist}", lines.join("\n"))));
     }
     Ok(Planned { plan, wanted: wanted.len(), extra })
 }

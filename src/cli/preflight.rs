@@ -4,7 +4,7 @@ use super::CliError;
 pub use super::onhosts::HostArgs;
 use super::onhosts::{Results, play_aside};
 use super::path_mtu;
-use crate::cluster::{Resolved, Role};
+use crate::cluster::{Resolved, Role, hosts_of_nodes};
 use crate::inventory::Inventory;
 use crate::protocol::{Status, TaskReport};
 use crate::report::{Paint, Tone, colour_wanted};
@@ -38,15 +38,28 @@ struct Wanted {
     node: String,
     mountpaths: Vec<(String, String)>,
     data: Vec<String>,
+    /// Ports that must be free.
     ports: BTreeSet<u16>,
     /// Its address among the nodes, where the inventory says it: Kubespray's `ip`.
     address: Option<String>,
 }
 
 /// Looks at the hosts and shows what was found; whether nothing stands in the way.
-pub async fn run(resolved: &Resolved, inventory: &Inventory, hosts: &HostArgs, as_json: bool) -> Result<bool, CliError> {
-    let wanted = wanted(resolved, inventory)?;
+/// `own`: ports that the cluster's pods have already, by node.
+pub async fn run(
+    resolved: &Resolved,
+    own: &BTreeMap<String, BTreeSet<u16>>,
+    inventory: &Inventory,
+    hosts: &HostArgs,
+    as_json: bool,
+) -> Result<bool, CliError> {
+    let (mut wanted, mut findings) = wanted(resolved, inventory);
+    for w in wanted.values_mut() {
+        let own = own.get(&w.node);
+        w.ports.retain(|port| own.is_none_or(|o| !o.contains(port)));
+    }
     if wanted.is_empty() {
+        show(&findings, 0, as_json);
         return Ok(true);
     }
     let names = wanted.keys().map(String::as_str).collect::<Vec<_>>().join(",");
@@ -61,7 +74,6 @@ pub async fn run(resolved: &Resolved, inventory: &Inventory, hosts: &HostArgs, a
     let extra = json!({"preflight_hosts": names, "preflight": each, "preflight_sysctls": sysctls});
     let mut results = Results::default();
     play_aside("preflight", include_str!("preflight.yml"), &extra, inventory, hosts, false, &mut results)?;
-    let mut findings = vec![];
     for (host, w) in &wanted {
         if let Some(why) = results.failed.get(host) {
             findings.push(Finding { host: host.clone(), what: "host", bad: true, text: why.clone() });
@@ -76,18 +88,22 @@ pub async fn run(resolved: &Resolved, inventory: &Inventory, hosts: &HostArgs, a
     Ok(!findings.iter().any(|f| f.bad))
 }
 
-/// Hosts of the spec's nodes, by inventory name.
-fn wanted(resolved: &Resolved, inventory: &Inventory) -> Result<BTreeMap<String, Wanted>, CliError> {
-    let mut by_node: BTreeMap<String, String> = BTreeMap::new();
-    for host in inventory.select("all")? {
-        let loc = crate::diag::Loc::outside("inventory");
-        by_node.insert(crate::cluster::node_name(inventory, &host, &loc)?, host);
-    }
+/// Hosts of the spec's nodes, by inventory name; and the nodes that no host stands for.
+fn wanted(resolved: &Resolved, inventory: &Inventory) -> (BTreeMap<String, Wanted>, Vec<Finding>) {
+    let by_node = hosts_of_nodes(inventory);
+    let mut strange: BTreeMap<&str, Finding> = BTreeMap::new();
     let mut all: BTreeMap<String, Wanted> = BTreeMap::new();
     for role in [Role::Proxy, Role::Target] {
         for node in resolved.of(role) {
-            // A node that no inventory names can't be looked at.
-            let Some(host) = node.host.as_ref().or_else(|| by_node.get(&node.name)) else { continue };
+            let Some(host) = node.host.as_ref().or_else(|| by_node.get(&node.name)) else {
+                let text = format!(
+                    "not looked at: no host of the inventory stands for this node. If one has another name, give it the variable \
+                     `node_name: {}` (or Kubespray's `kube_override_hostname`)",
+                    node.name
+                );
+                strange.entry(&node.name).or_insert(Finding { host: node.name.clone(), what: "host", bad: false, text });
+                continue;
+            };
             let entry = all.entry(host.clone()).or_default();
             entry.node.clone_from(&node.name);
             entry.address = inventory.vars(host).get("ip").and_then(|ip| ip.as_str()).map(str::to_owned);
@@ -104,7 +120,7 @@ fn wanted(resolved: &Resolved, inventory: &Inventory) -> Result<BTreeMap<String,
             }
         }
     }
-    Ok(all)
+    (all, strange.into_values().collect())
 }
 
 fn look(host: &str, wanted: &Wanted, tasks: &BTreeMap<String, TaskReport>, findings: &mut Vec<Finding>) {
@@ -162,7 +178,7 @@ fn look(host: &str, wanted: &Wanted, tasks: &BTreeMap<String, TaskReport>, findi
         }
     }
     for port in wanted.ports.intersection(&taken) {
-        find("port", false, format!("port {port} is in use: by this cluster if it runs already; otherwise its pod will not start"));
+        find("port", true, format!("port {port} is in use, and not by a pod of this cluster: its clients would not reach the pod"));
     }
     if let Some(kubelet) = tasks.get("kubelet") {
         match kubelet.status {

@@ -2,12 +2,12 @@
 
 use super::CliError;
 use super::onhosts::{HostArgs, Results, play_aside};
-use crate::cluster::{Resolved, Role};
+use crate::cluster::{Resolved, Role, hosts_of_nodes};
 use crate::inventory::Inventory;
 use serde_json::json;
 use std::collections::BTreeMap;
 
-/// Folders by Kubernetes node.
+/// Folders by Kubernetes node, or by host.
 pub type Folders = BTreeMap<String, Vec<String>>;
 
 /// The folders that hold the cluster's state and data: each ends in NAMESPACE/NAME/ROLE, so nobody else's are among them.
@@ -35,25 +35,23 @@ pub fn folders(resolved: &Resolved, state: bool, data: bool) -> Folders {
     all
 }
 
-/// Removes the folders on the hosts.
-pub async fn remove(folders: &Folders, resolved: &Resolved, inventory: &Inventory, args: &HostArgs) -> Result<(), CliError> {
-    let mut by_host = BTreeMap::new();
-    let loc = resolved.cluster.name.loc.clone();
-    for host in inventory.select("all")? {
-        let node = crate::cluster::node_name(inventory, &host, &loc)?;
-        if let Some(paths) = folders.get(&node) {
-            by_host.insert(host, paths);
-        }
-    }
-    if by_host.len() < folders.len() {
-        let known: Vec<String> = by_host.keys().cloned().collect();
+/// The same by the inventory's hosts; an error names the nodes that no host stands for.
+pub fn by_host(folders: &Folders, inventory: &Inventory) -> Result<Folders, CliError> {
+    let hosts = hosts_of_nodes(inventory);
+    let missing: Vec<&str> = folders.keys().filter(|node| !hosts.contains_key(*node)).map(String::as_str).collect();
+    if let Some(first) = missing.first() {
         return Err(CliError::Failed(format!(
-            "the inventory names {} of {} nodes whose folders are to be removed ({}): no folder was removed",
-            by_host.len(),
-            folders.len(),
-            known.join(", ")
+            "folders on {} are to be deleted, and no host of the inventory stands for {}: nothing was deleted. A host is the node of \
+             its own name, unless its variable `node_name` (or `kube_override_hostname`) says another: `node_name: {first}`",
+            missing.join(", "),
+            if missing.len() == 1 { "it" } else { "them" },
         )));
     }
+    Ok(folders.iter().filter_map(|(node, paths)| Some((hosts.get(node)?.clone(), paths.clone()))).collect())
+}
+
+/// Removes folders, by host.
+pub fn remove(by_host: &Folders, inventory: &Inventory, args: &HostArgs) -> Result<(), CliError> {
     let extra = json!({"remains_hosts": by_host.keys().map(String::as_str).collect::<Vec<_>>().join(","), "remains": by_host});
     let mut results = Results::default();
     play_aside("remains", include_str!("remains.yml"), &extra, inventory, args, false, &mut results)?;

@@ -1,6 +1,6 @@
 //! `fettle status`: how a cluster is.
 
-use super::cluster::{ClusterArgs, Ready, ready, run};
+use super::cluster::{ClusterArgs, Ready, ready_for_what_is_there, run};
 use super::{CliError, Exit};
 use crate::kube::status::{NodeStatus, Status, status as ask};
 use crate::kube::{Info, Role, Token};
@@ -32,7 +32,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 pub fn status(args: &StatusArgs) -> Result<Exit, CliError> {
     run(
         async {
-            let Ready { mut server, resolved, .. } = ready(&args.cluster).await?;
+            let Ready { mut server, resolved, .. } = ready_for_what_is_there(&args.cluster).await?;
             server.token = Token::find(args.token_file.as_deref())?;
             let info = Info::new(&resolved);
             let paint = Paint { on: colour_wanted() };

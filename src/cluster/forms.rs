@@ -50,6 +50,8 @@ forms! {
     Time as Duration = "a duration", "^([0-9]+(ms|h|m|s))+$", false, duration;
     /// A number of pods, or a percentage of them.
     Share as PodShare = "a number or a percentage", "^([0-9]+|100%|[1-9]?[0-9]%)$", true, share;
+    /// A name in a certificate: a domain, or all names right below one.
+    San as CertificateName = "a domain", "^(\\*\\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", false, |t| subdomain(t.strip_prefix("*.").unwrap_or(t));
     /// An IP address.
     Ip as Address = "an IP address", "^[0-9A-Fa-f.:]+$", false, |t| t.parse::<std::net::IpAddr>().is_err().then(|| "it is none".to_owned());
     /// A network in CIDR notation.
@@ -242,10 +244,39 @@ fn duration(text: &str) -> Option<String> {
     None
 }
 
+/// The seconds that a time means as Go writes it: `1h30m`, `1.5s`, `100ms`, `0`.
+pub fn go_seconds(text: &str) -> Option<f64> {
+    const UNITS: &[(&str, f64)] = &[("ns", 1e-9), ("us", 1e-6), ("µs", 1e-6), ("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
+    if text == "0" {
+        return Some(0.0);
+    }
+    let (mut rest, mut total) = (text, 0.0);
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, after) = rest.split_at(end);
+        let (unit, factor) = UNITS.iter().find(|(u, _)| after.starts_with(u))?;
+        total += number.parse::<f64>().ok()? * factor;
+        rest = after.strip_prefix(unit)?;
+    }
+    (!text.is_empty()).then_some(total)
+}
+
 fn share(text: &str) -> Option<String> {
     let number = text.strip_suffix('%').unwrap_or(text);
     let good = number.parse::<u32>().is_ok_and(|n| !text.ends_with('%') || n <= 100) && !number.starts_with('+');
     (!good).then(|| "write `1` or `10%`".into())
+}
+
+/// The network that a CIDR text is in, as Kubernetes wants it written: `10.1.2.3/8` is in `10.0.0.0/8`.
+pub fn network_of(text: &str) -> Option<String> {
+    use std::net::IpAddr;
+    let (address, bits) = text.split_once('/')?;
+    let bits: u32 = bits.parse().ok()?;
+    let first: IpAddr = match address.parse().ok()? {
+        IpAddr::V4(a) => std::net::Ipv4Addr::from(a.to_bits() & u32::MAX.checked_shl(32u32.checked_sub(bits)?).unwrap_or(0)).into(),
+        IpAddr::V6(a) => std::net::Ipv6Addr::from(a.to_bits() & u128::MAX.checked_shl(128u32.checked_sub(bits)?).unwrap_or(0)).into(),
+    };
+    Some(if first == address.parse::<IpAddr>().ok()? { text.to_owned() } else { format!("{first}/{bits}") })
 }
 
 fn network(text: &str) -> Option<String> {

@@ -18,11 +18,11 @@ mod value;
 
 pub use check::check_together;
 pub use object::Object;
-pub use objects::{RESTART, TargetSet};
-pub use open::{Opened, open};
+pub use objects::{OF_NAMESPACE, RESTART, TargetSet, state_claim_name};
+pub use open::{Opened, open, open_as_it_was};
 pub use read::{load, read, schema, with_defaults};
 pub use reference::reference;
-pub use resolve::{LabelledNodes, NodeInfo, Nodes, Resolved, Role, node_name, node_name_with};
+pub use resolve::{LabelledNodes, NodeInfo, Nodes, Resolved, Role, hosts_of_nodes, node_name, node_name_with};
 pub use spec::*;
 pub use text::{document, to_yaml};
 pub use value::At;

@@ -16,11 +16,28 @@ pub struct Opened {
 
 /// Reads specs, finds their nodes, checks each, and checks them against each other. All errors are told at once.
 pub fn open(files: &[PathBuf], inventory: Option<&Inventory>, labelled: Option<&LabelledNodes>) -> Result<Opened, Diagnostics> {
+    open_with(files, inventory, labelled, true)
+}
+
+/// The same for looking at what is there and for taking it away, where nodes may have gone from Kubernetes.
+pub fn open_as_it_was(files: &[PathBuf], inventory: Option<&Inventory>, labelled: Option<&LabelledNodes>) -> Result<Opened, Diagnostics> {
+    open_with(files, inventory, labelled, false)
+}
+
+fn open_with(
+    files: &[PathBuf],
+    inventory: Option<&Inventory>,
+    labelled: Option<&LabelledNodes>,
+    all_there: bool,
+) -> Result<Opened, Diagnostics> {
     let mut found = Diagnostics::default();
     let mut clusters = vec![];
     for file in files {
         match load(file).and_then(|cluster| cluster.resolve(inventory, labelled)) {
             Ok(resolved) => {
+                if let Some(nodes) = labelled.filter(|_| all_there) {
+                    found.0.append(&mut resolved.missing(nodes).0);
+                }
                 found.0.append(&mut resolved.check().0);
                 found.0.extend(super::guarded::warning(&resolved));
                 clusters.push(resolved);

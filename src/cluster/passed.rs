@@ -160,6 +160,11 @@ impl AisConfig {
         Some(value)
     }
 
+    /// As it was written, section by section.
+    pub fn written(&self) -> Option<&Node> {
+        self.node.as_ref()
+    }
+
     /// Where `path` stands.
     pub fn loc(&self, path: &str) -> Option<Loc> {
         let mut node = self.node.as_ref()?;

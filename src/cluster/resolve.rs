@@ -155,6 +155,12 @@ impl Cluster {
         }
     }
 
+    /// All labels by which its pods choose nodes, whoever puts them there.
+    pub fn choosing_labels(&self) -> Vec<(String, String)> {
+        let of_roles = [Role::Proxy, Role::Target].into_iter().flat_map(|role| self.node_selector(role));
+        of_roles.chain(self.initial_primary.is_some().then(|| self.primary_label())).collect()
+    }
+
     /// Finds the nodes. `groups` need the inventory; nodes chosen by labels need the API server's list, unless `count` says how many.
     pub fn resolve(&self, inventory: Option<&Inventory>, labelled: Option<&LabelledNodes>) -> Result<Resolved, Diagnostics> {
         let mut out = Diagnostics::default();
@@ -180,7 +186,7 @@ impl Cluster {
             );
             return (vec![], 1);
         }
-        let found = if choice.named() { named(&choice, inventory, labelled, out) } else { self.labelled(role, labelled) };
+        let found = if choice.named() { named(&choice, inventory, out) } else { self.labelled(role, labelled) };
         let count = match (choice.count.value, found.len()) {
             (Size::Of(count), known) => {
                 if known > 0 && !choice.share && count.0 > known as i64 {
@@ -223,15 +229,16 @@ impl Cluster {
 }
 
 /// Nodes by name and by the inventory's groups.
-fn named(choice: &Choice<'_>, inventory: Option<&Inventory>, labelled: Option<&LabelledNodes>, out: &mut Diagnostics) -> Vec<NodeInfo> {
+fn named(choice: &Choice<'_>, inventory: Option<&Inventory>, out: &mut Diagnostics) -> Vec<NodeInfo> {
     let section = choice.role.section();
     let mut found: Vec<NodeInfo> = vec![];
+    let hosts = inventory.map(hosts_of_nodes).unwrap_or_default();
     for node in choice.nodes {
         if found.iter().any(|n| n.name == *node.value) {
             out.push(Diagnostic::error(&node.loc, format!("the node `{}` is in `{section}.nodes` twice", node.value)));
             continue;
         }
-        let host = inventory.and_then(|i| i.hosts().into_iter().find(|h| node_name(i, h, &node.loc).is_ok_and(|n| n == *node.value)));
+        let host = hosts.get(&*node.value).cloned();
         found.push(NodeInfo { name: node.value.to_string(), host, loc: node.loc.clone() });
     }
     for group in choice.groups {
@@ -261,18 +268,18 @@ fn named(choice: &Choice<'_>, inventory: Option<&Inventory>, labelled: Option<&L
             }
         }
     }
-    if let Some(LabelledNodes(all)) = labelled {
-        for node in &found {
-            if !all.contains_key(&node.name) {
-                let d = Diagnostic::error(&node.loc, format!("Kubernetes has no node `{}`", node.name));
-                out.push(match nearest(&node.name, all.keys().map(String::as_str)) {
-                    Some(near) => d.label(format!("did you mean `{near}`?")),
-                    None => d.help(format!("its nodes: {}", all.keys().map(String::as_str).collect::<Vec<_>>().join(", "))),
-                });
-            }
+    found
+}
+
+/// The inventory's hosts by the nodes that they stand for. A host whose name can't be a node's stands for none.
+pub fn hosts_of_nodes(inventory: &Inventory) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
+    for host in inventory.hosts() {
+        if let Ok(node) = node_name(inventory, &host, &Loc::outside("inventory")) {
+            all.entry(node).or_insert(host);
         }
     }
-    found
+    all
 }
 
 /// A host's name as a node: `kube_override_hostname` (Kubespray's), `node_name`, or the inventory's name; in small letters, as
@@ -334,6 +341,20 @@ impl Resolved {
             Role::Proxy => &self.nodes.proxies,
             Role::Target => &self.nodes.targets,
         }
+    }
+
+    /// Nodes that the spec names and Kubernetes has not: an error each.
+    pub fn missing(&self, LabelledNodes(all): &LabelledNodes) -> Diagnostics {
+        let mut out = Diagnostics::default();
+        let named = [Role::Proxy, Role::Target].into_iter().flat_map(|role| self.of(role));
+        for node in named.filter(|n| !all.contains_key(&n.name)) {
+            let d = Diagnostic::error(&node.loc, format!("Kubernetes has no node `{}`", node.name));
+            out.push(match nearest(&node.name, all.keys().map(String::as_str)) {
+                Some(near) => d.label(format!("did you mean `{near}`?")),
+                None => d.help(format!("its nodes: {}", all.keys().map(String::as_str).collect::<Vec<_>>().join(", "))),
+            });
+        }
+        out
     }
 
     /// The labels that nodes must get: node, key, value. None for a role whose nodes are chosen by labels they have already.

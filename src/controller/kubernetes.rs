@@ -221,9 +221,10 @@ async fn remove(
     server: &Server,
     info: &Info,
     labels: &[(String, String, String)],
-    warnings: Vec<String>,
+    mut warnings: Vec<String>,
 ) -> Result<ModuleDone, String> {
     let removal = find(server, info, labels).await.map_err(text)?;
+    warnings.extend(removal.kept.iter().map(|line| format!("kept: {line}")));
     let objects = removal.objects.iter().map(|(kind, name, _)| change(format!("{kind} {}/{name}: deleted", info.namespace)));
     let gone = removal.labels.iter().map(|c| change(format!("node {}: remove label {}", c.node, c.key)));
     let changes = objects.chain(gone).collect();

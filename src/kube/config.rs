@@ -153,7 +153,11 @@ fn read(access: &Access) -> Result<Option<(Kubeconfig, String)>, KubeError> {
         None => home().into_iter().collect(),
     };
     // As kubectl: files of the list that are not there are passed over.
-    let there: Vec<PathBuf> = named.into_iter().filter(|p| p.exists()).collect();
+    let there: Vec<PathBuf> = named.iter().filter(|p| p.exists()).cloned().collect();
+    if there.is_empty() && std::env::var_os("KUBECONFIG").is_some_and(|v| !v.is_empty()) && !named.is_empty() {
+        let names = named.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ");
+        return Err(KubeError::Config(format!("$KUBECONFIG names {names}, and no such file is there")));
+    }
     let mut merged: Option<Kubeconfig> = None;
     for path in &there {
         let next = read_one(path)?;

@@ -2,8 +2,11 @@
 
 use super::apply::gone;
 use super::labels::{LabelChange, set_labels};
+use super::neighbours::label_users;
 use super::{Info, KubeError, Progress, Server, kind};
+use crate::cluster::{OF_NAMESPACE, state_claim_name};
 use serde_json::Value as Json;
+use std::collections::BTreeMap;
 
 /// Kinds a cluster is made of, in the order they go: what runs first, what it uses last.
 const KINDS: &[&str] = &[
@@ -33,6 +36,8 @@ pub struct Removal {
     pub volumes: Vec<(String, String)>,
     /// Labels of nodes.
     pub labels: Vec<LabelChange>,
+    /// What stays although it is the cluster's, and why: a line each.
+    pub kept: Vec<String>,
 }
 
 impl Removal {
@@ -51,7 +56,12 @@ pub async fn find(server: &Server, info: &Info, labels: &[(String, String, Strin
     let mut removal = Removal::default();
     for name in KINDS {
         let Some(kind) = kind(name) else { continue };
-        for object in server.list(kind, Some(&info.namespace), &info.everything()).await? {
+        let list = match server.list(kind, Some(&info.namespace), &info.everything()).await {
+            // Others' kinds: who may not look at them made none.
+            Err(KubeError::Denied(_)) if matches!(kind.name, "PodMonitor" | "Certificate") => continue,
+            list => list?,
+        };
+        for object in list {
             if object["metadata"]["ownerReferences"].is_null() {
                 removal.objects.push((kind.name, text(&object, "name"), text(&object, "uid")));
             }
@@ -61,37 +71,69 @@ pub async fn find(server: &Server, info: &Info, labels: &[(String, String, Strin
         // Claims have the labels of their StatefulSet's pods.
         let selector = format!("app.kubernetes.io/name={}", info.name);
         for claim in server.list(kind, Some(&info.namespace), &selector).await? {
-            let name = text(&claim, "name");
-            let entry = (name.clone(), text(&claim, "uid"));
-            if is_state(info, &name) { removal.state_claims.push(entry) } else { removal.data_claims.push(entry) }
+            let entry = (text(&claim, "name"), text(&claim, "uid"));
+            if is_state(info, &claim) { removal.state_claims.push(entry) } else { removal.data_claims.push(entry) }
         }
     }
     if let Some(kind) = kind("PersistentVolume") {
-        for volume in server.list(kind, None, &info.everything()).await? {
-            // A volume's cluster may have a namesake in another namespace.
-            let namespace = volume.pointer("/metadata/labels/fettle.dev~1namespace").and_then(Json::as_str);
-            if namespace.is_none_or(|n| n == info.namespace) {
+        let list = match server.list(kind, None, &info.everything()).await {
+            Err(KubeError::Denied(why)) => {
+                removal.kept.push(format!("PersistentVolumes, if there are any of this cluster: {why}"));
+                vec![]
+            }
+            list => list?,
+        };
+        for volume in list {
+            // A volume's cluster may have a namesake in another namespace; one that does not say whose it is stays.
+            if volume["metadata"]["labels"][OF_NAMESPACE] == info.namespace.as_str() {
                 removal.volumes.push((text(&volume, "name"), text(&volume, "uid")));
             }
         }
     }
-    if let Some(kind) = kind("Node") {
-        for node in server.list(kind, None, "").await? {
-            let name = text(&node, "name");
-            for (wanted, key, value) in labels {
-                if *wanted == name && node["metadata"]["labels"][key] == value.as_str() {
+    node_labels(server, info, labels, &mut removal).await?;
+    Ok(removal)
+}
+
+/// The labels of nodes that go: those that no other cluster's pods choose nodes by.
+async fn node_labels(server: &Server, info: &Info, labels: &[(String, String, String)], removal: &mut Removal) -> Result<(), KubeError> {
+    let Some(kind) = kind("Node").filter(|_| !labels.is_empty()) else { return Ok(()) };
+    let asked = labels.iter().map(|(_, key, value)| (key.clone(), value.clone())).collect();
+    let found = async { Ok((server.list(kind, None, "").await?, label_users(server, info, &asked).await?)) };
+    let (nodes, users) = match found.await {
+        Err(KubeError::Denied(why)) => {
+            removal.kept.push(format!("labels of nodes: it can't be told which are this cluster's alone: {why}"));
+            return Ok(());
+        }
+        found => found?,
+    };
+    let mut shared: BTreeMap<&str, (Vec<String>, Vec<&str>)> = BTreeMap::new();
+    for node in nodes {
+        let name = text(&node, "name");
+        for (_, key, value) in labels.iter().filter(|(n, k, v)| *n == name && node["metadata"]["labels"][k] == v.as_str()) {
+            match users.get(&(key.clone(), value.clone())) {
+                Some(users) => {
+                    let users = || users.iter().map(String::as_str).collect();
+                    shared.entry(key).or_insert_with(|| (vec![], users())).0.push(name.clone());
+                }
+                None => {
                     let before = Some(value.clone());
                     removal.labels.push(LabelChange { node: name.clone(), key: key.clone(), before, after: None });
                 }
             }
         }
     }
-    Ok(removal)
+    for (key, (nodes, users)) in shared {
+        removal.kept.push(format!("label {key} of {}: the cluster {} chooses nodes by it too", nodes.join(", "), users.join(", ")));
+    }
+    Ok(())
 }
 
-/// Claims of the template `<namespace>-<cluster>-state`.
-fn is_state(info: &Info, claim: &str) -> bool {
-    claim.starts_with(&format!("{}-{}-state-", info.namespace, info.name))
+/// Claims of the template for state. A StatefulSet names them TEMPLATE-SET-NUMBER, and a mountpath's template may begin alike.
+fn is_state(info: &Info, claim: &Json) -> bool {
+    let set = claim["metadata"]["labels"]["app.kubernetes.io/instance"].as_str().unwrap_or_default();
+    let stem = format!("{}-{set}-", state_claim_name(&info.namespace, &info.name));
+    let number = claim["metadata"]["name"].as_str().and_then(|n| n.strip_prefix(&stem));
+    !set.is_empty() && number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
 }
 
 fn text(object: &Json, key: &str) -> String {

@@ -14,7 +14,7 @@ pub mod kubelet;
 mod labels;
 mod leave;
 pub mod members;
-mod neighbours;
+pub mod neighbours;
 pub mod pods;
 mod primary;
 mod progress;

@@ -1,4 +1,4 @@
-//! Other AIStore clusters on the same nodes, whoever made them: ports and filesystems that are theirs already.
+//! Other AIStore clusters, whoever made them: ports and filesystems of shared nodes, and node labels, that are theirs already.
 
 use super::{Info, KubeError, Server, kind};
 use crate::cluster::{Resolved, Role};
@@ -10,7 +10,14 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Claim {
     ports: BTreeSet<u16>,
     mountpaths: BTreeSet<String>,
+    labels: BTreeSet<Label>,
 }
+
+/// A label: its key and value.
+pub type Label = (String, String);
+
+/// Whose pods choose nodes by a label: `NAMESPACE/NAME`.
+pub type Users = BTreeMap<Label, BTreeSet<String>>;
 
 /// What a spec takes, by node. Nodes that only labels choose are not known; there the scheduler finds out.
 pub fn claims(resolved: &Resolved) -> BTreeMap<String, Claim> {
@@ -19,6 +26,9 @@ pub fn claims(resolved: &Resolved) -> BTreeMap<String, Claim> {
         for node in resolved.of(role) {
             all.entry(node.name.clone()).or_default().ports.extend(resolved.host_ports(role));
         }
+    }
+    for (node, key, value) in resolved.labels() {
+        all.entry(node).or_default().labels.insert((key, value));
     }
     for set in resolved.target_sets() {
         for node in &set.nodes {
@@ -29,7 +39,7 @@ pub fn claims(resolved: &Resolved) -> BTreeMap<String, Claim> {
     all
 }
 
-/// Asks the server for pods of other clusters on these nodes; what they hold of `claims` is an error each.
+/// Asks the server for other clusters; what they hold of `claims` is an error each.
 pub async fn clashes(server: &Server, info: &Info, claims: &BTreeMap<String, Claim>) -> Result<Vec<KubeError>, KubeError> {
     let Some(pods) = kind("Pod").filter(|_| !claims.is_empty()) else { return Ok(vec![]) };
     let list = match server.list(pods, None, "app.kubernetes.io/component in (proxy,target)").await {
@@ -38,7 +48,81 @@ pub async fn clashes(server: &Server, info: &Info, claims: &BTreeMap<String, Cla
         Err(KubeError::Denied(_)) => return Ok(vec![]),
         Err(e) => return Err(e),
     };
-    Ok(found(info, claims, &list).into_iter().map(KubeError::Other).collect())
+    let labels = claims.values().flat_map(|c| c.labels.iter().cloned()).collect();
+    let users = match label_users(server, info, &labels).await {
+        Err(KubeError::Denied(_)) => Users::new(),
+        users => users?,
+    };
+    Ok(found(info, claims, &list).into_iter().chain(users.iter().map(shared)).map(KubeError::Other).collect())
+}
+
+/// Why a label can't be this cluster's.
+pub fn shared((label, users): (&Label, &BTreeSet<String>)) -> String {
+    let (key, value) = label;
+    let users: Vec<&str> = users.iter().map(String::as_str).collect();
+    format!(
+        "nodes with the label {key}={value} are chosen by the cluster {} too, and pods of one would come to nodes of the other: \
+         give this cluster `node_labels: {{scheme: per_cluster}}`, or another name",
+        users.join(", ")
+    )
+}
+
+/// Which of these labels StatefulSets of other clusters choose nodes by.
+pub async fn label_users(server: &Server, info: &Info, labels: &BTreeSet<Label>) -> Result<Users, KubeError> {
+    let Some(sets) = kind("StatefulSet").filter(|_| !labels.is_empty()) else { return Ok(Users::new()) };
+    Ok(users(info, labels, &server.list(sets, None, "").await?))
+}
+
+fn users(info: &Info, labels: &BTreeSet<Label>, sets: &[Json]) -> Users {
+    let mut all = Users::new();
+    for set in sets {
+        let namespace = set["metadata"]["namespace"].as_str().unwrap_or_default();
+        let name = set["metadata"]["labels"]["app.kubernetes.io/name"].as_str().or_else(|| set["metadata"]["name"].as_str());
+        let name = name.unwrap_or_default();
+        if (namespace, name) == (info.namespace.as_str(), info.name.as_str()) {
+            continue;
+        }
+        let chosen = chosen(&set["spec"]["template"]["spec"]);
+        for label in labels.intersection(&chosen) {
+            all.entry(label.clone()).or_default().insert(format!("{namespace}/{name}"));
+        }
+    }
+    all
+}
+
+/// Labels by which a pod chooses nodes, or prefers them.
+fn chosen(pod: &Json) -> BTreeSet<Label> {
+    let text = |json: &Json| json.as_str().unwrap_or_default().to_owned();
+    let mut all: BTreeSet<Label> = pod["nodeSelector"].as_object().into_iter().flatten().map(|(k, v)| (k.clone(), text(v))).collect();
+    let affinity = &pod["affinity"]["nodeAffinity"];
+    let required = affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"].as_array().into_iter().flatten();
+    let preferred = affinity["preferredDuringSchedulingIgnoredDuringExecution"].as_array().into_iter().flatten().map(|p| &p["preference"]);
+    for rule in required.chain(preferred).flat_map(|term| term["matchExpressions"].as_array().into_iter().flatten()) {
+        if rule["operator"] == "In" {
+            all.extend(rule["values"].as_array().into_iter().flatten().map(|v| (text(&rule["key"]), text(v))));
+        }
+    }
+    all
+}
+
+/// Ports of its node that a pod takes.
+fn host_ports(pod: &Json) -> impl Iterator<Item = u16> {
+    let key = if pod["spec"]["hostNetwork"] == true { "containerPort" } else { "hostPort" };
+    let containers = pod["spec"]["containers"].as_array().into_iter().flatten();
+    let ports = containers.flat_map(|c| c["ports"].as_array().into_iter().flatten());
+    ports.filter_map(move |p| u16::try_from(p[key].as_u64()?).ok())
+}
+
+/// Ports that this cluster's own pods take, by node.
+pub async fn own_ports(server: &Server, info: &Info) -> Result<BTreeMap<String, BTreeSet<u16>>, KubeError> {
+    let mut all: BTreeMap<String, BTreeSet<u16>> = BTreeMap::new();
+    let Some(pods) = kind("Pod") else { return Ok(all) };
+    for pod in server.list(pods, Some(&info.namespace), &info.selector()).await? {
+        if let Some(node) = pod["spec"]["nodeName"].as_str() {
+            all.entry(node.to_owned()).or_default().extend(host_ports(&pod));
+        }
+    }
+    Ok(all)
 }
 
 fn found(info: &Info, claims: &BTreeMap<String, Claim>, pods: &[Json]) -> Vec<String> {
@@ -56,13 +140,8 @@ fn found(info: &Info, claims: &BTreeMap<String, Claim>, pods: &[Json]) -> Vec<St
         let mut clash = |what: String| {
             taken.entry((what, format!("{namespace}/{name}"))).or_default().insert(node.as_str());
         };
-        let network = pod["spec"]["hostNetwork"] == true;
-        let containers = pod["spec"]["containers"].as_array().into_iter().flatten();
-        for port in containers.flat_map(|c| c["ports"].as_array().into_iter().flatten()) {
-            let number = if network { &port["containerPort"] } else { &port["hostPort"] };
-            if let Some(port) = number.as_u64().and_then(|p| u16::try_from(p).ok()).filter(|p| claim.ports.contains(p)) {
-                clash(format!("port {port}"));
-            }
+        for port in host_ports(pod).filter(|p| claim.ports.contains(p)) {
+            clash(format!("port {port}"));
         }
         for path in pod["spec"]["volumes"].as_array().into_iter().flatten().filter_map(|v| v["hostPath"]["path"].as_str()) {
             let within = |m: &&String| path == m.as_str() || path.strip_prefix(m.as_str()).is_some_and(|rest| rest.starts_with('/'));
@@ -95,8 +174,24 @@ mod tests {
     }
 
     #[test]
-    fn what_others_hold_on_the_same_nodes_is_named() {
-        let info = Info {
+    fn others_that_choose_nodes_by_our_labels_are_named() {
+        let set = |namespace: &str, cluster: &str, spec: Json| {
+            json!({"metadata": {"name": "x", "namespace": namespace, "labels": {"app.kubernetes.io/name": cluster}},
+                "spec": {"template": {"spec": spec}}})
+        };
+        let selects = json!({"nodeSelector": {"nvidia.com/ais-proxy": "ais"}});
+        let prefers = json!({"affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [
+            {"weight": 1, "preference": {"matchExpressions": [{"key": "first", "operator": "In", "values": ["ais"]}]}}]}}});
+        let labels = [("nvidia.com/ais-proxy".to_owned(), "ais".to_owned()), ("first".to_owned(), "ais".to_owned())];
+        let all = [set("two", "ais", selects.clone()), set("one", "ais", selects), set("two", "other", prefers)];
+        let users = users(&info(), &labels.clone().into(), &all);
+        let expected = [("one/ais", &labels[0]), ("two/other", &labels[1])];
+        assert_eq!(users, expected.map(|(who, label)| (label.clone(), BTreeSet::from([who.to_owned()]))).into());
+        assert!(users.iter().map(shared).all(|text| text.contains("per_cluster")));
+    }
+
+    fn info() -> Info {
+        Info {
             name: "ais".into(),
             namespace: "two".into(),
             image: String::new(),
@@ -107,8 +202,13 @@ mod tests {
             initial_primary: None,
             rebalance: true,
             config: Json::Null,
-        };
-        let claim = Claim { ports: [51080, 51081].into(), mountpaths: ["/ais/sda".to_owned()].into() };
+        }
+    }
+
+    #[test]
+    fn what_others_hold_on_the_same_nodes_is_named() {
+        let info = info();
+        let claim = Claim { ports: [51080, 51081].into(), mountpaths: ["/ais/sda".to_owned()].into(), ..Claim::default() };
         let claims: BTreeMap<String, Claim> = ["n1", "n2", "n3", "n4"].map(|n| (n.to_owned(), claim.clone())).into();
         let port = json!({"containers": [{"ports": [{"containerPort": 51080, "hostPort": 51080}]}]});
         let disk = json!({"containers": [{}], "volumes": [{"hostPath": {"path": "/ais/sda/one/ais/target"}}, {"hostPath": {"path": "/ais/sdab"}}]});

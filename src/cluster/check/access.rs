@@ -13,6 +13,7 @@ pub fn check(r: &Resolved, out: &mut Diagnostics) {
     for (role, (ports, access)) in [(Role::Proxy, &proxies), (Role::Target, &targets)] {
         own_ports(role, ports, out);
         way(role, access, out);
+        other_port(role, ports, access, out);
     }
     host_ports(r, out);
     public_name(r, out);
@@ -75,6 +76,20 @@ fn way(role: Role, access: &Access<'_>, out: &mut Diagnostics) {
             }
         }
     }
+}
+
+/// AIStore shows clients the port it listens on, whatever port of the node leads there (`initPhase1` in
+/// ais/htrun.go makes the public address with HostNet.Port): redirects and cluster maps would name a port that nobody serves.
+fn other_port(role: Role, ports: &Ports, access: &Access<'_>, out: &mut Diagnostics) {
+    let Some(port) = access.host_port.filter(|p| access.by.value == Reach::HostPort && p.value != ports.public.value) else { return };
+    let section = role.section();
+    let differ = format!("`{section}.access.host_port` is {}, and `{section}.ports.public` {}", port.value, ports.public.value);
+    out.push(match role {
+        Role::Target => Diagnostic::error(&port.loc, differ)
+            .help("proxies redirect clients to the public port, where nobody would answer: change `targets.ports.public` instead"),
+        Role::Proxy => Diagnostic::warning(&port.loc, differ)
+            .help("what proxies say of themselves names the public port: clients that follow a cluster map won't reach them by it"),
+    });
 }
 
 /// The ports of a node that a role's pods take.
@@ -219,6 +234,7 @@ fn tls(r: &Resolved, out: &mut Diagnostics) {
                         .help("leave it out: `tls` sets it"),
                 );
             }
+            client_certificates(r, out);
             for name in ["server_crt", "server_key", "client_ca_tls", "skip_verify"] {
                 let path = format!("net.http.{name}");
                 if c.config.get(&path).is_some() {
@@ -226,6 +242,23 @@ fn tls(r: &Resolved, out: &mut Diagnostics) {
                 }
             }
         }
+    }
+}
+
+/// Probes and the API server's proxy, by which fettle asks nodes, show no certificate: 2 and 4 (Go's tls.ClientAuthType) want one.
+fn client_certificates(r: &Resolved, out: &mut Diagnostics) {
+    let config = &r.cluster.config;
+    // `pub`, if it holds anything, is what the public port goes by; that is where they ask.
+    let of_public = config.get("net.http.pub").and_then(Json::as_object).is_some_and(|m| !m.is_empty());
+    let path = if of_public { "net.http.pub.client_auth_tls" } else { "net.http.client_auth_tls" };
+    if let Some(2 | 4) = config.get(path).and_then(Json::as_i64) {
+        out.push(
+            Diagnostic::error(
+                &config.loc(path).unwrap_or_else(|| r.cluster.loc.clone()),
+                format!("with this `config.{path}` nodes answer only clients that show a certificate"),
+            )
+            .help("the kubelet's probes show none, so no pod would become ready; 3 checks the certificates of clients that have one"),
+        );
     }
 }
 

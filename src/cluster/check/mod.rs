@@ -3,6 +3,8 @@
 mod access;
 mod names;
 mod nodes;
+mod server;
+mod settings;
 mod storage;
 mod together;
 
@@ -20,6 +22,8 @@ impl Resolved {
         nodes::check(self, &mut out);
         storage::check(self, &mut out);
         access::check(self, &mut out);
+        server::check(self, &mut out);
+        settings::check(self, &mut out);
         out.0.sort_by_key(|d| d.severity == crate::diag::Severity::Warning);
         out
     }

@@ -1,9 +1,9 @@
 //! Names, labels, images.
 
 use crate::cluster::forms::{Scalar, dns_label, label_key_wrong, label_value_wrong};
-use crate::cluster::objects::claim_name;
+use crate::cluster::objects::{claim_name, state_claim_name};
 use crate::cluster::resolve::{Resolved, Role};
-use crate::cluster::spec::{Pods, Resources};
+use crate::cluster::spec::{Pods, Reach, Resources};
 use crate::cluster::value::At;
 use crate::diag::{Diagnostic, Diagnostics};
 use indexmap::IndexMap;
@@ -45,6 +45,7 @@ pub fn check(r: &Resolved, out: &mut Diagnostics) {
                 .help("label the namespace yourself: kubectl label namespace"),
         );
     }
+    pod_security(r, out);
     if let Some(client) = &c.admin_client {
         labels_are("admin_client.labels", &client.labels, out);
         reserved("admin_client.labels", &client.labels, out);
@@ -52,6 +53,44 @@ pub fn check(r: &Resolved, out: &mut Diagnostics) {
     }
     if let Some(load) = &c.load_generator {
         resources("load_generator.resources", &load.resources, out);
+    }
+}
+
+/// What Pod Security Standards forbid to pods (`baseline`, and all the more `restricted`): directories, ports and network of the
+/// host, unsafe sysctls.
+fn pod_security(r: &Resolved, out: &mut Diagnostics) {
+    let c = &r.cluster;
+    let state = c.state.claim.is_none() && c.state.empty_dir.is_none();
+    let mut mountpaths = c.targets.mountpaths.iter().chain(c.targets.exceptions.iter().flat_map(|e| &e.mountpaths));
+    let folders = state || c.logs.directory.is_some() || mountpaths.any(|m| m.claim.is_none());
+    let ports = [c.proxies.access.by.value, c.targets.access.by.value].iter().any(|by| matches!(by, Reach::HostPort | Reach::HostNetwork));
+    let reasons = [
+        (folders, "directories of their nodes"),
+        (ports, "ports of their nodes"),
+        (!r.unsafe_sysctls().is_empty(), "sysctls that Kubernetes calls unsafe"),
+    ];
+    let mut reasons: Vec<&str> = reasons.into_iter().filter(|(used, _)| *used).map(|(_, what)| what).collect();
+    let within_baseline = reasons.is_empty();
+    // What only `restricted` forbids: the images run as root.
+    reasons.push("root");
+    for mode in ["enforce", "warn"] {
+        let key = format!("pod-security.kubernetes.io/{mode}");
+        let Some(level) = c.namespace_labels.get(&key) else { continue };
+        match (&*level.value, within_baseline) {
+            ("privileged", _) | ("baseline", true) => {}
+            ("baseline" | "restricted", _) => {
+                let told = format!("`{key}: {}`, and pods use {}", level.value, reasons.first().copied().unwrap_or_default());
+                out.push(if mode == "enforce" {
+                    Diagnostic::error(&level.loc, format!("{told}: none would be let in")).help(format!("write `{key}: privileged`"))
+                } else {
+                    Diagnostic::warning(&level.loc, format!("{told}: the API server will warn each time"))
+                });
+            }
+            (other, _) => out.push(
+                Diagnostic::error(&level.loc, format!("`{key}` can't be `{other}`"))
+                    .help("Pod Security Standards: privileged, baseline, restricted"),
+            ),
+        }
     }
 }
 
@@ -79,6 +118,20 @@ fn lengths(r: &Resolved, out: &mut Diagnostics) {
         let loc = c.node_labels.release.as_ref().map_or(&c.name.loc, |release| &release.loc);
         out.push(Diagnostic::error(loc, format!("`{}` can't be the client service's name: {why}", r.client_service())));
     }
+    // RELEASE-ais-proxy is also the service of the proxies of a cluster named RELEASE-ais.
+    for role in [Role::Proxy, Role::Target] {
+        let taken = r.role_name(role);
+        let loc = c.node_labels.release.as_ref().map_or(&c.name.loc, |release| &release.loc);
+        if [taken.clone(), format!("{taken}-lb")].contains(&r.client_service()) {
+            out.push(
+                Diagnostic::error(
+                    loc,
+                    format!("the clients' service and the service of the {} would both be `{}`", role.section(), r.client_service()),
+                )
+                .help("give the cluster or the release another name"),
+            );
+        }
+    }
     for role in [Role::Proxy, Role::Target] {
         let (key, value) = c.role_label(role);
         if let Some(why) = label_key_wrong(&key).or_else(|| label_value_wrong(&value)) {
@@ -91,6 +144,12 @@ fn lengths(r: &Resolved, out: &mut Diagnostics) {
             && let Some(why) = dns_label(&name, false)
         {
             out.push(Diagnostic::error(&mountpath.path.loc, format!("the claim `{name}` of this mountpath can't have its name: {why}")));
+        }
+        if mountpath.claim.is_some() && c.state.claim.is_some() && name == state_claim_name(&c.namespace, &c.name) {
+            out.push(
+                Diagnostic::error(&mountpath.path.loc, format!("the claim of this mountpath and that of `state` would both be `{name}`"))
+                    .help("mount the disk elsewhere: what deletes state would delete objects"),
+            );
         }
     }
 }
@@ -105,10 +164,40 @@ pub fn release(image: &str) -> Option<&str> {
     Some(tag.split('-').next().unwrap_or(tag))
 }
 
+/// `v5.0-rc1` and `v5.0` are two builds: what comes after the release, but for AIStore's variants of it.
+fn candidate(image: &str) -> Option<&str> {
+    let rest = image.rsplit('/').next()?.split_once(':')?.1.split_once('-')?.1;
+    rest.split('-').find(|part| part.starts_with("rc") || part.starts_with("alpha") || part.starts_with("beta"))
+}
+
+/// The last part of an image's name: `ais-init`.
+fn short_name(image: &str) -> &str {
+    let last = image.rsplit('/').next().unwrap_or(image);
+    last.split([':', '@']).next().unwrap_or(last)
+}
+
 fn images(r: &Resolved, out: &mut Diagnostics) {
     let images = &r.cluster.images;
+    for (field, image, other) in [("aisnode", &images.aisnode, "ais-init"), ("init", &images.init, "aisnode")] {
+        if short_name(image) == other {
+            out.push(Diagnostic::error(&image.loc, format!("`images.{field}` is an image of {other}: are the two exchanged?")));
+        }
+    }
+    if release(&images.aisnode) == release(&images.init) && candidate(&images.aisnode) != candidate(&images.init) {
+        out.push(
+            Diagnostic::error(
+                &images.init.loc,
+                "`images.init` and `images.aisnode` are of one release, and not of one build of it".to_owned(),
+            )
+            .help("take both with the same tag, but for variants such as -etl"),
+        );
+    }
     match (release(&images.aisnode), release(&images.init)) {
         (Some(node), Some(init)) if node == init => {}
+        (Some(node), Some(init)) if node.trim_start_matches('v') == init.trim_start_matches('v') => out.push(
+            Diagnostic::warning(&images.init.loc, format!("`images.init` is {init} and `images.aisnode` is {node}"))
+                .help("AIStore's own tags are written `v5.0`: is there an image with this one?"),
+        ),
         (Some(node), Some(init)) => out.push(
             Diagnostic::error(
                 &images.init.loc,
@@ -150,14 +239,6 @@ fn pods(section: &str, pods: &Pods, out: &mut Diagnostics) {
             out.push(Diagnostic::error(&value.loc, format!("the annotation `{key}` is fettle's own")));
         } else if let Some(why) = label_key_wrong(key) {
             out.push(Diagnostic::error(&value.loc, format!("`{key}` can't be an annotation: {why}")));
-        }
-    }
-    for (name, value) in &pods.env {
-        let good = !name.is_empty()
-            && !name.starts_with(|c: char| c.is_ascii_digit())
-            && name.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c));
-        if !good {
-            out.push(Diagnostic::error(&value.loc, format!("`{name}` can't be the name of an environment variable")));
         }
     }
     resources(&format!("{section}.pods.resources"), &pods.resources, out);

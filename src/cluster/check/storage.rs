@@ -51,6 +51,17 @@ pub fn check(r: &Resolved, out: &mut Diagnostics) {
         ));
     }
     state(r, out);
+    // Below it each has NAMESPACE/NAME/ROLE, so the same folder is the same folder to the end.
+    let state_path = r.cluster.state.host_path.as_ref().map_or("/etc/ais", |h| &h.prefix);
+    let on_host = r.cluster.state.claim.is_none() && r.cluster.state.empty_dir.is_none();
+    if let Some(logs) = r.cluster.logs.directory.as_ref().filter(|logs| on_host && *logs.value == *state_path) {
+        out.push(
+            Diagnostic::error(&logs.loc, format!("`logs.directory` is {}, where `state` is too: both would be one folder", logs.value))
+                .help(
+                    "give logs a folder of their own, such as /var/log/ais: what deletes state would delete logs, and the other way round",
+                ),
+        );
+    }
     for (what, path) in host_paths(r) {
         for mountpath in all() {
             if within(path, &mountpath.path) || within(&mountpath.path, path) {

@@ -45,8 +45,20 @@ fn names(earlier: &Resolved, later: &Resolved, out: &mut Diagnostics) {
 }
 
 fn labels(earlier: &Resolved, later: &Resolved, out: &mut Diagnostics) {
-    let before = earlier.labels();
-    let clash = later.labels().into_iter().find(|(node, key, value)| before.iter().any(|(n, k, v)| n == node && k == key && v != value));
+    let (before, after) = (earlier.labels(), later.labels());
+    let chosen = |put: &[(String, String, String)], by: &Resolved| {
+        put.iter().find(|(_, k, v)| by.cluster.choosing_labels().contains(&(k.clone(), v.clone()))).map(|(_, k, v)| format!("{k}={v}"))
+    };
+    // Clusters of one name and namespace are told about their names.
+    let same =
+        (&earlier.cluster.namespace.value, &earlier.cluster.name.value) == (&later.cluster.namespace.value, &later.cluster.name.value);
+    if let Some(label) = chosen(&after, earlier).or_else(|| chosen(&before, later)).filter(|_| !same) {
+        out.push(
+            Diagnostic::error(&later.cluster.name.loc, format!("pods of {} choose nodes by the label `{label}` too", whose(earlier)))
+                .help("pods of one would come to nodes of the other: give one `node_labels: {scheme: per_cluster}`, or another name"),
+        );
+    }
+    let clash = after.into_iter().find(|(node, key, value)| before.iter().any(|(n, k, v)| n == node && k == key && v != value));
     if let Some((node, key, value)) = clash {
         out.push(
             Diagnostic::error(
@@ -92,11 +104,7 @@ fn ports(earlier: &Resolved, later: &Resolved, out: &mut Diagnostics) {
                             loc,
                             format!("port {} of {node} is taken by a {} of {}", port.value, other.word(), whose(earlier)),
                         )
-                        .help(format!(
-                            "give `{}.ports` or `{}.access.host_port` other numbers",
-                            role.section(),
-                            role.section()
-                        )),
+                        .help(format!("give `{}.ports` other numbers", role.section())),
                     );
                 }
             }

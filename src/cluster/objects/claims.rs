@@ -20,11 +20,14 @@ pub fn sanitized(path: &str) -> String {
     text.trim_matches(['-', '.']).to_owned()
 }
 
+/// The label of volumes with their cluster's namespace: volumes belong to no namespace, and clusters of one name may.
+pub const OF_NAMESPACE: &str = "fettle/namespace";
+
 /// By which labels claims find the volumes of a mountpath.
 pub fn volume_labels(r: &Resolved, path: &str) -> BTreeMap<String, String> {
     BTreeMap::from([
         ("app.kubernetes.io/name".to_owned(), r.cluster.name.to_string()),
-        ("fettle/namespace".to_owned(), r.cluster.namespace.to_string()),
+        (OF_NAMESPACE.to_owned(), r.cluster.namespace.to_string()),
         ("fettle/mountpath".to_owned(), sanitized(path)),
     ])
 }

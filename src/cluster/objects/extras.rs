@@ -4,8 +4,10 @@ use super::base::{manifest, name, put};
 use super::pods::{given_env, requirements, set, tolerations};
 use super::volumes::config_map;
 use crate::cluster::Object;
+use crate::cluster::passed::EnvValue;
 use crate::cluster::resolve::{Resolved, Role};
-use crate::cluster::spec::{AdminClient, CertificateMode, LoadGenerator, Resources};
+use crate::cluster::spec::{AdminClient, CertificateMode, ClientCa, LoadGenerator, Resources};
+use crate::cluster::value::At;
 use crate::diag::Diagnostics;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
@@ -223,12 +225,10 @@ fn admin_client(r: &Resolved, given: &AdminClient) -> Result<Deployment, Diagnos
             pod.node_selector = Some(texts(&given.node_labels)).filter(|n| !n.is_empty());
             pod.affinity = given.affinity.as_ref().map(|a| a.0.clone());
             pod.tolerations = Some(tolerations(&given.tolerations)).filter(|t| !t.is_empty());
-            if let Some(ca) = &given.ca {
-                pod.volumes = Some(vec![config_map("ais-ca", &ca.config_map, Some(&ca.key))]);
-            }
             for container in &mut pod.containers {
                 client_container(r, given, container);
             }
+            trust(pod, given.ca.as_ref(), &given.env);
         }
     }
     Ok(made)
@@ -238,15 +238,24 @@ fn client_container(r: &Resolved, given: &AdminClient, container: &mut Container
     container.image = Some(given.image.to_string());
     container.image_pull_policy = Some(given.pull_policy.unwrap_or(r.cluster.images.pull_policy).word().to_owned());
     container.resources = resources(&given.resources);
-    let env = container.env.get_or_insert_default();
-    set(env, "AIS_ENDPOINT", &r.endpoint());
-    if let Some(ca) = &given.ca {
-        set(env, "AIS_CLIENT_CA", &format!("/etc/ais-ca/{}", ca.key));
-        let mount =
-            VolumeMount { name: "ais-ca".into(), mount_path: "/etc/ais-ca".into(), read_only: Some(true), ..VolumeMount::default() };
-        container.volume_mounts = Some(vec![mount]);
+    set(container.env.get_or_insert_default(), "AIS_ENDPOINT", &r.endpoint());
+}
+
+/// The authority that a client trusts (by the variable that AIStore's clients read), and the variables that the spec adds.
+fn trust(pod: &mut PodSpec, ca: Option<&ClientCa>, more: &indexmap::IndexMap<String, At<EnvValue>>) {
+    if let Some(ca) = ca {
+        pod.volumes = Some(vec![config_map("ais-ca", &ca.config_map, Some(&ca.key))]);
     }
-    given_env(env, &given.env);
+    for container in &mut pod.containers {
+        let env = container.env.get_or_insert_default();
+        if let Some(ca) = ca {
+            set(env, "AIS_CLIENT_CA", &format!("/etc/ais-ca/{}", ca.key));
+            let mount =
+                VolumeMount { name: "ais-ca".into(), mount_path: "/etc/ais-ca".into(), read_only: Some(true), ..VolumeMount::default() };
+            container.volume_mounts = Some(vec![mount]);
+        }
+        given_env(env, more);
+    }
 }
 
 fn load_generator(r: &Resolved, given: &LoadGenerator) -> Result<Job, Diagnostics> {
@@ -266,6 +275,7 @@ fn load_generator(r: &Resolved, given: &LoadGenerator) -> Result<Job, Diagnostic
                 set(container.env.get_or_insert_default(), "AIS_ENDPOINT", &r.endpoint());
                 container.args = Some(load_args(given));
             }
+            trust(pod, given.ca.as_ref(), &given.env);
         }
     }
     Ok(made)

@@ -8,9 +8,9 @@ mod extras;
 mod pods;
 mod volumes;
 
-pub use claims::sanitized;
+pub use claims::{OF_NAMESPACE, sanitized};
 pub use pods::{RESTART, log_bytes};
-pub use volumes::claim_name;
+pub use volumes::{claim_name, state_claim_name};
 
 use super::Object;
 use super::resolve::{Resolved, Role};

@@ -89,7 +89,7 @@ pub fn mounts(r: &Resolved, role: Role, set: Option<&TargetSet<'_>>) -> Mounts {
     };
     m.volume(logs, "/var/log/ais", own_folder, false);
     if let Some(claim) = &c.state.claim {
-        let name = format!("{}-{}-state", *c.namespace, *c.name);
+        let name = state_claim_name(&c.namespace, &c.name);
         m.mount(&name, "/etc/ais", None, false);
         m.claims.push(claim_template(&name, &claim.size, claim.storage_class.as_deref(), None));
     } else if c.state.empty_dir.is_some() {
@@ -136,9 +136,9 @@ fn csi(r: &Resolved, role: Role, certificate: &Certificate) -> Volume {
         (key("dns-names"), r.certificate_names().join(",")),
         (key("key-usages"), "digital signature,key encipherment,server auth,client auth".to_owned()),
     ]);
-    if !certificate.ip_addresses.is_empty() {
-        let all: Vec<&str> = certificate.ip_addresses.iter().map(|a| &*a.value).collect();
-        attributes.insert(key("ip-sans"), all.join(","));
+    let addresses = r.certificate_addresses();
+    if !addresses.is_empty() {
+        attributes.insert(key("ip-sans"), addresses.join(","));
     }
     let mut time = |k: &str, value: &Option<Duration>| {
         if let Some(value) = value {
@@ -182,6 +182,11 @@ fn data(r: &Resolved, set: &TargetSet<'_>, m: &mut Mounts) {
             }
         }
     }
+}
+
+/// The claim template of a cluster's state.
+pub fn state_claim_name(namespace: &str, name: &str) -> String {
+    format!("{namespace}-{name}-state")
 }
 
 /// The claim template of a mountpath: NAME and the path, as today's operator names them.

@@ -1,7 +1,7 @@
 //! TLS, cloud credentials, admin client, monitoring, load generator.
 
 use super::{PullPolicy, Resources, Taint};
-use crate::cluster::forms::{Address, Domain, Duration, Image, ObjectName, Scalar, Size, Words};
+use crate::cluster::forms::{Address, CertificateName, Duration, Image, ObjectName, Scalar, Size, Words};
 use crate::cluster::passed::{EnvValue, Kube};
 use crate::cluster::table::{defaults, empty, optional, or, required, section};
 use crate::cluster::value::{At, Count, Whole, words};
@@ -40,7 +40,7 @@ section! {
         /// The nodes' addresses, for clients that reach them by address (`public_name: IP`).
         pub ip_addresses: Vec<At<Address>> = empty(),
         /// More names for it. The services' and pods' names, the nodes and the hostname map are in it anyway.
-        pub dns_names: Vec<Domain> = empty(),
+        pub dns_names: Vec<CertificateName> = empty(),
         /// How long it is valid; the issuer's default unless given.
         pub duration: Option<Duration> = optional(),
         /// How long before its end it is renewed; the issuer's default unless given.
@@ -95,7 +95,7 @@ section! {
 }
 
 section! {
-    /// Certificates that the admin client trusts.
+    /// Certificates that a client's pod trusts.
     pub struct ClientCa {
         /// The ConfigMap.
         pub config_map: ObjectName = required(),
@@ -193,5 +193,9 @@ section! {
         pub node_labels: IndexMap<String, Scalar> = empty(),
         /// Taints it puts up with.
         pub tolerations: Vec<Taint> = empty(),
+        /// Environment, beside AIS_ENDPOINT.
+        pub env: IndexMap<String, At<EnvValue>> = empty(),
+        /// Certificates it trusts.
+        pub ca: Option<ClientCa> = optional(),
     }
 }

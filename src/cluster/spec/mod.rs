@@ -7,7 +7,7 @@ mod pods;
 mod storage;
 
 pub use extras::{
-    AdminClient, AzureSecret, Certificate, CertificateMode, Cloud, CloudSecret, Dashboard, IssuerKind, LoadGenerator, Monitoring,
+    AdminClient, AzureSecret, Certificate, CertificateMode, ClientCa, Cloud, CloudSecret, Dashboard, IssuerKind, LoadGenerator, Monitoring,
     PodMonitor, Tls,
 };
 pub use nodes::{Access, Ports, Proxies, ProxyAccess, ProxyPorts, Reach, Size, TargetAccess, TargetPorts, Targets, host_port};

@@ -99,7 +99,7 @@ section! {
     pub struct ProxyAccess {
         /// The way.
         pub by: At<Reach> = or(Reach::HostPort),
-        /// The node's port, with `host_port`; the public port unless given.
+        /// The node's port, with `host_port`; the public port unless given. AIStore shows the public port, so best leave it out.
         pub host_port: Option<At<Port>> = optional(),
         /// Annotations of the LoadBalancer services.
         pub annotations: IndexMap<String, Scalar> = empty(),
@@ -115,7 +115,7 @@ section! {
     pub struct TargetAccess {
         /// The way.
         pub by: At<Reach> = or(Reach::HostPort),
-        /// The node's port, with `host_port`; the public port unless given.
+        /// The node's port, with `host_port`. It must be the public port, to which proxies redirect clients.
         pub host_port: Option<At<Port>> = optional(),
         /// Annotations of the LoadBalancer services.
         pub annotations: IndexMap<String, Scalar> = empty(),

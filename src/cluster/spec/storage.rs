@@ -45,7 +45,7 @@ section! {
 }
 
 section! {
-    /// PersistentVolumes of disks that are mounted on the nodes already: hostPath, bound to their node, kept when released.
+    /// PersistentVolumes of disks that are mounted on the nodes already: `local` volumes, bound to their node, kept when released.
     pub struct LocalVolumes {
         /// The StorageClass to make for them (no provisioner, WaitForFirstConsumer, Retain).
         pub storage_class: At<ObjectName> = required(),
