@@ -299,21 +299,22 @@ fn notify(session: &Session<'_>, state: &mut PlayState, task: &Task, certain: bo
     Ok(())
 }
 
-/// Ids of the handlers `name` means: the last one of that name, and all that listen to it.
+/// Ids of the handlers `name` means: the one of that name (of several, as Ansible, the first of the last role or play that
+/// has one), and all that listen to it.
 fn listeners(session: &Session<'_>, state: &PlayState, name: &str) -> Vec<u32> {
     let mut ids = vec![];
-    let mut named = None;
+    let mut named: Option<&Task> = None;
     for handler in tasks(&state.handlers) {
         let own = session.task_name(handler, &state.layers.scope(&session.memory, handler, &state.on_top));
         let role = state.layers.role_name(handler).map(|role| format!("{role} : {own}"));
-        if own == name || role.as_deref() == Some(name) {
-            named = Some(handler.id);
+        if (own == name || role.as_deref() == Some(name)) && named.is_none_or(|other| other.role != handler.role) {
+            named = Some(handler);
         }
         if handler.listen.iter().any(|topic| topic == name) {
             ids.push(handler.id);
         }
     }
-    ids.extend(named.filter(|id| !ids.contains(id)));
+    ids.extend(named.map(|handler| handler.id).filter(|id| !ids.contains(id)));
     ids
 }
 
@@ -388,6 +389,7 @@ pub fn report_of(task: &Task, name: String, module: &str, verdict: Verdict) -> T
         summary: false,
         status: verdict.status,
         ignored: false,
+        rescued: false,
         message: verdict.message,
         changes: verdict.changes,
         result: verdict.result,

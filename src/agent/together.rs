@@ -115,11 +115,13 @@ impl Session<'_> {
             Some(Ok(done)) => {
                 self.tell(done.told);
                 let mut verdict = Verdict {
+                    changed: done.result.get("changed") == Some(&Json::Bool(true)),
                     status: done.status,
                     message: done.message,
                     changes: done.changes,
                     result: done.result,
                     warnings: done.warnings,
+                    outside: false,
                 };
                 for change in &mut verdict.changes {
                     change.summary = format!("-> {to}: {}", change.summary);
@@ -155,6 +157,6 @@ impl Session<'_> {
 }
 
 fn once(verdict: Verdict, ignored: bool, told: Told) -> Once {
-    let Verdict { status, message, changes, result, warnings } = verdict;
+    let Verdict { status, message, changes, result, warnings, .. } = verdict;
     Once { status, ignored, message, changes, result, warnings, told, meta: vec![] }
 }

@@ -16,7 +16,6 @@ use std::sync::Arc;
 pub type Layer = Arc<HashMap<String, Var>>;
 
 /// Variables that outlive a play.
-#[derive(Default)]
 pub struct Memory {
     /// `ansible_facts`.
     pub facts: Map<String, Json>,
@@ -25,6 +24,15 @@ pub struct Memory {
     /// `include_vars`.
     included: HashMap<String, Var>,
     facts_layer: Layer,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        let mut memory = Self { facts: Map::new(), set: HashMap::new(), included: HashMap::new(), facts_layer: Layer::default() };
+        // `ansible_facts` is there before anything is gathered.
+        memory.facts_changed();
+        memory
+    }
 }
 
 impl Memory {

@@ -1,10 +1,12 @@
 //! The variables a host gets with a play: only those the play can reach.
 
+use crate::diag::Loc;
 use crate::inventory::Inventory;
 use crate::play::Vars;
 use crate::playbook::PlaySource;
 use crate::protocol::HostVars;
 use crate::template::{Engine, Scope, Var, referenced};
+use crate::yaml::Node;
 use serde_json::{Map, Value as Json, json};
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -48,6 +50,11 @@ pub fn host_vars(inventory: &Inventory, play: &PlaySource, extra: &Vars, host: &
         Some(names) => reachable(inventory_vars, extra, names),
         None => (inventory_vars, None),
     };
+    let mut inventory_vars = inventory_vars;
+    // Ansible knows it of every host; whatever sets it wins.
+    if inventory_vars.get("ansible_host").is_none() {
+        inventory_vars.0.push(("ansible_host".into(), Node::text(host, Loc::outside("inventory"))));
+    }
     let wanted = |name: &str| reach.as_ref().is_none_or(|names| names.contains(name));
     let mut values = magic_values(inventory, play, host, magic);
     values.retain(|name, _| wanted(name) || ALWAYS.contains(&name.as_str()));
@@ -83,6 +90,7 @@ fn reachable(vars: Vars, extra: &Vars, names: BTreeSet<String>) -> (Vars, Option
 fn magic_values(inventory: &Inventory, play: &PlaySource, host: &str, magic: &Magic<'_>) -> Map<String, Json> {
     let (major, minor, revision) = ANSIBLE_VERSION;
     let text = format!("{major}.{minor}.{revision}");
+    let roles: Vec<&str> = play.play.roles.iter().map(|role| role.name.as_str()).collect();
     let tags = if magic.tags.is_empty() { vec!["all".to_owned()] } else { magic.tags.to_vec() };
     let values = json!({
         "inventory_hostname": host,
@@ -98,7 +106,12 @@ fn magic_values(inventory: &Inventory, play: &PlaySource, host: &str, magic: &Ma
         "ansible_play_hosts_all": magic.play_hosts,
         "ansible_play_batch": magic.batch,
         "ansible_play_name": play.play.name,
-        "playbook_dir": magic.playbook_dir.display().to_string(),
+        "playbook_dir": std::path::absolute(magic.playbook_dir).unwrap_or_else(|_| magic.playbook_dir.to_owned()).display().to_string(),
+        // fettle reads no ansible.cfg.
+        "ansible_config_file": null,
+        "role_names": roles,
+        "ansible_role_names": roles,
+        "ansible_play_role_names": roles,
         "ansible_check_mode": magic.check,
         "ansible_diff_mode": magic.diff,
         "ansible_verbosity": magic.verbosity,

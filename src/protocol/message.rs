@@ -336,6 +336,8 @@ pub struct TaskReport {
     pub status: Status,
     /// Failed, but `ignore_errors` or a `rescue` took it.
     pub ignored: bool,
+    /// It was a `rescue`.
+    pub rescued: bool,
     /// One line: why failed, skipped or unknown, or what `debug` says.
     pub message: String,
     /// What was (or would be) changed.

@@ -1,0 +1,86 @@
+//! What Ansible says of results: changed and failed are two things, and who has a say in them.
+
+mod support;
+
+use support::runs::{Playbook, statuses, text};
+use support::{Lab, fettle};
+
+/// Applies `playbook` on `lab`, and says how each task ended.
+fn outcome(lab: &Lab, playbook: &Playbook) -> (Vec<String>, String) {
+    let run = fettle(["apply", &playbook.path(), "-i", &lab.inventory().display().to_string(), "--json"]);
+    (statuses(&run), text(&run))
+}
+
+#[test]
+fn changed_and_failed_are_judged_as_ansible_does() {
+    let Some(lab) = Lab::new(1, 0) else { return support::skipped("needs root") };
+    let playbook = Playbook::new(
+        r#"- hosts: ais
+  gather_facts: false
+  tasks:
+    - {name: two is fine, shell: exit 2, register: r, failed_when: "r.rc not in [0, 2]", changed_when: r.rc == 2, notify: handler}
+    - {name: changed, assert: {that: [r.changed, not r.failed]}}
+    - {name: never fails, shell: exit 3, register: r, failed_when: false}
+    - {name: changed too, assert: {that: [r.changed, not r.failed, r.rc == 3]}}
+    - {name: ignored, shell: exit 1, register: r, ignore_errors: true, notify: not notified}
+    - {name: it ran, assert: {that: [r.changed, r.failed]}}
+    - {name: loop, shell: "exit {{ item }}", loop: [1, 0], register: r, changed_when: false, ignore_errors: true}
+    - {name: none changed, assert: {that: [not r.changed, r.failed]}}
+    - {name: no module, command: "echo {{ nope }}", failed_when: false, ignore_errors: true}
+    - {name: no file, copy: {src: missing, dest: /root/x}, failed_when: false, ignore_errors: true}
+    - {name: no user, command: id, become: true, become_user: nobody-there, failed_when: false, ignore_errors: true}
+    - {name: its own error, file: {path: /none, state: file}, failed_when: false}
+    - {name: not run, command: touch /root/touched, check_mode: true, register: r, notify: not notified}
+    - {name: skipped, assert: {that: [r is skipped, not r.changed]}}
+    - {name: there already, command: touch /root/touched, args: {creates: /etc}, register: r}
+    - {name: not skipped, assert: {that: [r is not skipped, not r.changed, r.rc == 0]}}
+    - {name: tries, shell: 'echo x >> /root/n; test $(wc -l < /root/n) -ge 3', retries: 5, delay: 0, register: r, changed_when: r.attempts == 3}
+    - {name: tried, assert: {that: [r.attempts == 3, r.changed]}}
+    - {name: environment, shell: 'test "$A $B" = "True [1, ''b'']"', environment: {A: true, B: [1, b]}}
+    - {name: nothing, debug: {var: nope}}
+  handlers:
+    - {name: handler, debug: {msg: x}}
+    - {name: not notified, debug: {msg: x}}
+"#,
+    );
+    let (found, text) = outcome(&lab, &playbook);
+    let single: Vec<&str> = found.iter().map(String::as_str).filter(|line| !line.starts_with("loop")).collect();
+    assert_eq!(
+        single,
+        [
+            "two is fine: changed",
+            "changed: ok",
+            "never fails: changed",
+            "changed too: ok",
+            "ignored: failed",
+            "it ran: ok",
+            "none changed: ok",
+            "no module: failed",
+            "no file: failed",
+            "no user: failed",
+            "its own error: ok",
+            "not run: skipped",
+            "skipped: ok",
+            "there already: ok",
+            "not skipped: ok",
+            "tries: changed",
+            "tried: ok",
+            "environment: changed",
+            "nothing: ok",
+            "handler: ok",
+        ],
+        "{text}"
+    );
+}
+
+#[test]
+fn folders_on_a_host_are_copied_with_their_modes() {
+    let Some(lab) = Lab::new(1, 0) else { return support::skipped("needs root") };
+    lab.sh("node01", "mkdir -p /root/s/d && echo a > /root/s/d/a && chmod 0700 /root/s/d && chmod 0600 /root/s/d/a");
+    let playbook = Playbook::tasks(
+        "- {name: copy, copy: {src: /root/s/, dest: /root/t, remote_src: true}}\n- {name: backups, copy: {content: \"{{ item }}\", dest: /root/t/d/a, backup: true}, loop: [x, y, z]}\n",
+    );
+    let (found, text) = outcome(&lab, &playbook);
+    assert_eq!(found.first().map(String::as_str), Some("copy: changed"), "{text}");
+    assert_eq!(lab.sh("node01", "stat -c %a /root/t/d /root/t/d/a; ls /root/t/d | wc -l"), "700\n600\n4", "{text}");
+}
