@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::runs::{Playbook, statuses, text};
+use support::runs::{Playbook, said, statuses, text};
 use support::{Lab, fettle};
 
 /// Applies `playbook` on `lab`, and says how each task ended.
@@ -83,4 +83,60 @@ fn folders_on_a_host_are_copied_with_their_modes() {
     let (found, text) = outcome(&lab, &playbook);
     assert_eq!(found.first().map(String::as_str), Some("copy: changed"), "{text}");
     assert_eq!(lab.sh("node01", "stat -c %a /root/t/d /root/t/d/a; ls /root/t/d | wc -l"), "700\n600\n4", "{text}");
+}
+
+#[test]
+fn hosts_know_each_other_as_of_the_task() {
+    let Some(lab) = Lab::new(3, 0) else { return support::skipped("needs root") };
+    let playbook = Playbook::new(
+        r#"- hosts: ais
+  tasks:
+    - {set_fact: {mine: "{{ inventory_hostname }}-a"}}
+    - {name: own, debug: {msg: "{{ hostvars[inventory_hostname].mine }}"}}
+    - {set_fact: {mine: "{{ inventory_hostname }}-b"}}
+    - {name: facts, debug: {msg: "{{ groups.ais | map('extract', hostvars, 'ansible_hostname') | select | length }} {{ groups.ais | map('extract', hostvars, 'mine') | join(' ') }}"}}
+    - {set_fact: {mine: "{{ inventory_hostname }}-c"}}
+    - {template: {src: hosts.j2, dest: /root/hosts}}
+    - {set_fact: {mine: late}}
+    - {name: by variable, debug: {msg: "{{ outer }}"}}
+    - {name: included, include_tasks: "{{ 'more' }}.yml"}
+"#,
+    );
+    playbook.file("templates/hosts.j2", "{% for h in groups.ais %}{{ hostvars[h].mine }} {% endfor %}");
+    playbook.file("group_vars/all.yml", "outer: \"{{ inner }}\"\ninner: \"{{ hostvars.node03.own }}\"\nown: \"its {{ mine }}\"\n");
+    playbook.file(
+        "more.yml",
+        "- {set_fact: {new: \"{{ inventory_hostname }}\"}}\n- {name: new, debug: {msg: \"{{ hostvars.node02.new }}\"}}\n",
+    );
+    // Fewer at once than there are: all take part all the same.
+    let run = lab.fettle(&["apply", &playbook.path(), "--json", "--forks", "1"]);
+    assert_eq!(run.status.code(), Some(0), "{}", text(&run));
+    assert_eq!(said(&run, "own"), ["node01: node01-a", "node02: node02-a", "node03: node03-a"]);
+    let all = "3 node01-b node02-b node03-b";
+    assert_eq!(said(&run, "facts"), ["node01", "node02", "node03"].map(|h| format!("{h}: {all}")));
+    assert_eq!(lab.sh("node02", "cat /root/hosts"), "node01-c node02-c node03-c");
+    assert_eq!(said(&run, "by variable"), ["node01", "node02", "node03"].map(|h| format!("{h}: its late")));
+    assert_eq!(said(&run, "new"), ["node01", "node02", "node03"].map(|h| format!("{h}: node02")));
+}
+
+#[test]
+fn who_fails_is_not_waited_for() {
+    let Some(lab) = Lab::new(2, 0) else { return support::skipped("needs root") };
+    let playbook = Playbook::new(
+        r#"- hosts: ais
+  gather_facts: false
+  serial: 1
+  tasks:
+    - {set_fact: {mine: "{{ inventory_hostname }}"}}
+    - {name: before, debug: {msg: "{{ hostvars.node01.mine }} {{ hostvars.node02.mine | default('none') }}"}}
+- hosts: ais
+  gather_facts: false
+  tasks:
+    - {fail: {msg: x}, when: inventory_hostname == 'node01'}
+    - {name: after, debug: {msg: "{{ hostvars.node01.mine }}"}}
+"#,
+    );
+    let run = lab.fettle(&["apply", &playbook.path(), "--json"]);
+    assert_eq!(said(&run, "before"), ["node01: node01 none", "node02: node01 node02"], "{}", text(&run));
+    assert_eq!(said(&run, "after"), ["node02: node01"], "{}", text(&run));
 }

@@ -2,6 +2,7 @@
 
 mod errand;
 mod hear;
+mod hostvars;
 mod together;
 
 use super::batches::batches;
@@ -17,6 +18,7 @@ use crate::playbook::{PlaySource, Site};
 use crate::protocol::{PlayRun, ToAgent, VERSION};
 use crate::transport::{LinkEvent, LinkHandle, Target, open};
 use crate::yaml::Node;
+use hostvars::Hostvars;
 use serde_json::{Map, Value as Json};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
@@ -98,6 +100,7 @@ struct Run<'a> {
     /// Where each task looks for files, by task id.
     search: HashMap<u32, Vec<String>>,
     shared: HashMap<String, Map<String, Json>>,
+    hostvars: Hostvars,
     summary: Summary,
     sender: UnboundedSender<(usize, LinkEvent)>,
     receiver: UnboundedReceiver<(usize, LinkEvent)>,
@@ -181,6 +184,7 @@ pub fn run(
         files: FileStore::default(),
         search: HashMap::new(),
         shared: HashMap::new(),
+        hostvars: Hostvars::new(site, inventory, &options.extra),
         summary: Summary::default(),
         sender,
         receiver,
@@ -259,6 +263,7 @@ impl Run<'_> {
             return true;
         }
         let source = &play.play;
+        self.hostvars.begin(play);
         // Tags left nothing of it: its hosts need not even be connected to.
         if source.gather.is_none() && source.sections.iter().all(Vec::is_empty) {
             return true;
@@ -328,7 +333,7 @@ impl Run<'_> {
         self.gather(play, batch);
         let mut ticker = tokio::time::interval(Duration::from_millis(100));
         loop {
-            while running.len() < forks && !self.stopping && !self.aborted {
+            while (running.len() < forks || self.together.everyone) && !self.stopping && !self.aborted {
                 let Some(host) = waiting.pop_front() else { break };
                 if let Some(index) = self.begin(play, play_hosts, batch, host) {
                     running.insert(index);
@@ -342,7 +347,7 @@ impl Run<'_> {
                     if self.hear(index, event) {
                         running.remove(&index);
                     }
-                    self.settle();
+                    self.settle(waiting.is_empty());
                 }
                 _ = tokio::signal::ctrl_c() => {
                     if self.stopping {
@@ -415,7 +420,7 @@ impl Run<'_> {
             tags: &self.options.tags,
             skip_tags: &self.options.skip_tags,
             playbook_dir: &play.dir,
-            shared: &self.shared,
+            all: !self.hostvars.meets.is_empty(),
         };
         let vars = host_vars(self.inventory, play, &self.options.extra, host, &magic);
         let mut files = vec![];
@@ -425,8 +430,8 @@ impl Run<'_> {
                 files.push((known.key.clone(), reference));
             }
         }
-        let share = self.site.plays.iter().any(|p| p.uses_hostvars);
-        let message = ToAgent::Play(Box::new(PlayRun { play: play.play.clone(), vars, files, share }));
+        let (share, meets, told) = (self.hostvars.share, self.hostvars.meets.clone(), self.hostvars.names.clone());
+        let message = ToAgent::Play(Box::new(PlayRun { play: play.play.clone(), vars, files, share, meets, told }));
         self.hosts[index].busy = true;
         if let Some(link) = &self.hosts[index].link {
             link.send(message);
