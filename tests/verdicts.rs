@@ -140,3 +140,25 @@ fn who_fails_is_not_waited_for() {
     assert_eq!(said(&run, "before"), ["node01: node01 none", "node02: node01 node02"], "{}", text(&run));
     assert_eq!(said(&run, "after"), ["node02: node01"], "{}", text(&run));
 }
+
+#[test]
+fn names_of_nobody_in_hosts_are_a_warning() {
+    let Some(lab) = Lab::new(2, 0) else { return support::skipped("needs root") };
+    let play = |hosts: &str| format!("- hosts: \"{hosts}\"\n  gather_facts: false\n  tasks: [{{name: who, debug: {{msg: x}}}}]\n");
+    let run = |hosts: &str| {
+        let playbook = Playbook::new(&play(hosts));
+        lab.fettle(&["apply", &playbook.path(), "--json"])
+    };
+    for (hosts, found) in
+        [("nobody", vec![]), ("ais:nobody", vec!["node01: x", "node02: x"]), ("ais:&nobody", vec![]), ("ais[:0]", vec!["node01: x"])]
+    {
+        let output = run(hosts);
+        assert_eq!(
+            (said(&output, "who"), output.status.code()),
+            (found.into_iter().map(str::to_owned).collect(), Some(0)),
+            "{}",
+            text(&output)
+        );
+        assert_eq!(text(&output).contains("no host and no group is named `nobody`"), hosts.contains("nobody"), "{}", text(&output));
+    }
+}

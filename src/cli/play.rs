@@ -270,7 +270,7 @@ fn list(args: &PlayArgs, site: &Site, inventory: &Inventory, extra: &Vars) -> Re
         let pattern = play.pattern(extra)?;
         println!("\n  play #{} ({pattern}): {}\tTAGS: [{}]", number + 1, play.play.name, play.tags.join(", "));
         if args.list_hosts {
-            let hosts = select(play, inventory, &options)?;
+            let (hosts, _) = select(play, inventory, &options)?;
             println!("    pattern: [{pattern:?}]\n    hosts ({}):", hosts.len());
             for host in hosts {
                 println!("      {host}");

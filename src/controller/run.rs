@@ -11,7 +11,7 @@ use super::files::FileStore;
 use super::step::{self, Answer};
 use super::summary::Summary;
 use super::variables::{Magic, host_vars};
-use crate::diag::{Diagnostic, Diagnostics};
+use crate::diag::{Diagnostic, Diagnostics, Severity};
 use crate::inventory::Inventory;
 use crate::play::{Item, Privilege, Task, Vars};
 use crate::playbook::{PlaySource, Site};
@@ -126,7 +126,10 @@ pub fn run(
     // Everything that can be wrong is found before the first host is touched: patterns, batches, targets.
     let mut plan = vec![];
     for play in &site.plays {
-        let hosts = select(play, inventory, options)?;
+        let (hosts, missed) = select(play, inventory, options)?;
+        for warning in missed {
+            reporter.event(Event::Warning { host: None, message: warning.to_string() });
+        }
         together::check(play, inventory, options)?;
         let serial = play.serial.iter().map(|node| known(play, node, options)).collect::<Result<Vec<_>, _>>()?;
         let batches = batches(&hosts, &serial)?;
@@ -229,13 +232,16 @@ fn known(play: &PlaySource, node: &Node, options: &Options) -> Result<Node, Diag
     Ok(Node::text(play.known_now(node, &options.extra)?, node.loc.clone()))
 }
 
-/// The hosts of a play: its pattern, less `--limit`, in its `order`.
-pub fn select(play: &PlaySource, inventory: &Inventory, options: &Options) -> Result<Vec<String>, Diagnostic> {
+/// The hosts of a play: its pattern, less `--limit`, in its `order`. Names in it that are nobody's come back as warnings.
+pub fn select(play: &PlaySource, inventory: &Inventory, options: &Options) -> Result<(Vec<String>, Vec<Diagnostic>), Diagnostic> {
     let pattern = play.pattern(&options.extra)?;
-    let hosts = inventory.select(&pattern).map_err(|mut e| {
+    let place = |mut e: Diagnostic| {
         e.loc.get_or_insert_with(|| play.hosts.loc.clone());
         e
-    })?;
+    };
+    let mut missed = vec![];
+    let hosts = inventory.select_known(&pattern, &mut missed).map_err(place)?;
+    let missed = missed.into_iter().map(|e| Diagnostic { severity: Severity::Warning, ..place(e) }).collect();
     let mut hosts = match &options.limit {
         None => hosts,
         Some(limit) => inventory.limit(hosts, limit)?,
@@ -250,7 +256,7 @@ pub fn select(play: &PlaySource, inventory: &Inventory, options: &Options) -> Re
                 .help("output is in the same order on every run: choose inventory, reverse_inventory, sorted or reverse_sorted"));
         }
     }
-    Ok(hosts)
+    Ok((hosts, missed))
 }
 
 impl Run<'_> {
