@@ -13,7 +13,7 @@ use crate::host::{Change, ChangeError, Overlay, View};
 use crate::modules::{Args, Context, Effect, Files, Module, Plan, PlanError};
 use crate::play::{Action, Task};
 use crate::protocol::{ChangeReport, Errand, Status, ToAgent, ToController, Told};
-use crate::template::{OMIT, Scope};
+use crate::template::{OMIT, Scope, TemplateError};
 use crate::yaml::Node;
 use serde_json::{Map, Value as Json};
 
@@ -52,7 +52,7 @@ impl Session<'_> {
         };
         let user = match self.user_name(task, scope) {
             Ok(user) => user,
-            Err(message) => return Verdict::failed(message),
+            Err(message) => return Verdict::outside(message),
         };
         let job = Job { module, args: &args, task: task.id, loc: &task.loc, check, diff, hidden, environment: &environment };
         match self.delegate(task, scope) {
@@ -81,12 +81,12 @@ impl Session<'_> {
         let name = user.unwrap_or(&self.settings.login);
         let user = match User::lookup(self.real, name) {
             Ok(Some(user)) => user,
-            Ok(None) => return Verdict::failed(format!("there is no user {name} on this host")),
-            Err(e) => return Verdict::failed(e.to_string()),
+            Ok(None) => return Verdict::outside(format!("there is no user {name} on this host")),
+            Err(e) => return Verdict::outside(e.to_string()),
         };
         let guard = match identity::assume(&user) {
             Ok(guard) => guard,
-            Err(e) => return Verdict::failed(e),
+            Err(e) => return Verdict::outside(e),
         };
         // A task that predicts in a run that acts (`check_mode: true`) gets an overlay of its own.
         let mut own = None;
@@ -115,7 +115,7 @@ impl Session<'_> {
             check: job.check,
             files: &files,
             render: &|text, name| match texts {
-                Texts::Scope(scope) => self.engine.text(text, name, scope).map_err(template_plan_error),
+                Texts::Scope(scope) => self.engine.text(text, name, &template_scope(scope, job.args, name)).map_err(template_plan_error),
                 Texts::Ready(text) => text.map(str::to_owned).ok_or_else(elsewhere),
             },
             evaluate: &|value| match texts {
@@ -126,7 +126,11 @@ impl Session<'_> {
                 Texts::Ready(_) => Err(elsewhere()),
             },
             lookup: &|name| match texts {
-                Texts::Scope(scope) => self.engine.expression(name, job.loc, scope).map_err(template_plan_error),
+                Texts::Scope(scope) => match self.engine.expression(name, job.loc, scope) {
+                    // What Ansible's `debug: var` says.
+                    Err(TemplateError::Undefined(_)) => Ok(Json::from("VARIABLE IS NOT DEFINED!")),
+                    other => other.map_err(template_plan_error),
+                },
                 Texts::Ready(_) => Err(elsewhere()),
             },
             environment: job.environment,
@@ -146,7 +150,8 @@ impl Session<'_> {
                 let source = files.get(src, "templates")?;
                 let text =
                     String::from_utf8(source.content).map_err(|_| PlanError::failed(format!("{} is not UTF-8 text", source.path)))?;
-                Some(self.engine.text(&text, &source.path, scope).map_err(template_plan_error)?)
+                let scope = template_scope(scope, job.args, &source.path);
+                Some(self.engine.text(&text, &source.path, &scope).map_err(template_plan_error)?)
             }
             _ => None,
         };
@@ -272,6 +277,9 @@ impl Session<'_> {
             return;
         }
         let overlay = own.as_ref().unwrap_or(&self.overlay);
+        if known < changes.len() && !self.settings.check {
+            return not_run(job.args, verdict);
+        }
         for change in &changes[known..] {
             let summary = change.describe_with(overlay);
             verdict.status = Status::Unknown;
@@ -314,7 +322,7 @@ impl Session<'_> {
         let mut given = match rendered {
             Json::Object(map) => map,
             Json::Null => Map::new(),
-            other => return Err(Box::new(Verdict::failed(format!("{}: arguments must be a mapping, not {other}", args.loc)))),
+            other => return Err(Box::new(Verdict::outside(format!("{}: arguments must be a mapping, not {other}", args.loc)))),
         };
         given.retain(|_, value| value.as_str() != Some(OMIT));
         drop_omitted(&mut given);
@@ -333,7 +341,7 @@ impl Session<'_> {
             let map = match rendered {
                 Json::Object(map) => map,
                 Json::Null => continue,
-                other => return Err(Box::new(Verdict::failed(format!("{}: `environment` must be a mapping, not {other}", node.loc)))),
+                other => return Err(Box::new(Verdict::outside(format!("{}: `environment` must be a mapping, not {other}", node.loc)))),
             };
             for (name, value) in map {
                 if let Some(why) = unknown_inside(&value) {
@@ -342,7 +350,12 @@ impl Session<'_> {
                 let value = match value {
                     Json::String(s) if s == OMIT => continue,
                     Json::String(s) => s,
-                    other => other.to_string(),
+                    // As Python writes it: `True`, `['a', 1]`.
+                    other => {
+                        let mut alone = Scope::new();
+                        alone.push(super::variables::plain_layer([("value".to_owned(), other)]));
+                        self.engine.text("{{ value }}", "environment", &alone).map_err(|e| Box::new(template_verdict(&e)))?
+                    }
                 };
                 all.retain(|(known, _)| *known != name);
                 all.push((name, value));
@@ -382,6 +395,19 @@ struct Job<'j> {
     environment: &'j [(String, String)],
 }
 
+/// What a template's text sees beside the task's variables; `path` is its file on the controller.
+fn template_scope(scope: &Scope, args: &Args, path: &str) -> Scope {
+    let mut scope = scope.clone();
+    let mut values =
+        vec![("template_path", path), ("template_fullpath", path), ("template_destpath", args.str("dest").unwrap_or_default())];
+    // An inventory may say otherwise.
+    if scope.get("ansible_managed").is_none() {
+        values.push(("ansible_managed", "Ansible managed"));
+    }
+    scope.push(super::variables::plain_layer(values.into_iter().map(|(name, value)| (name.to_owned(), Json::from(value)))));
+    scope
+}
+
 /// Where a planner's texts are rendered.
 #[derive(Clone, Copy)]
 enum Texts<'t> {
@@ -394,11 +420,11 @@ enum Texts<'t> {
 fn plan_verdict(error: PlanError) -> Verdict {
     match error {
         PlanError::Unknown(why) => Verdict::unknown(&why),
+        PlanError::Outside(message) => Verdict::outside(message),
         PlanError::Failed(message, fields) => {
             let mut verdict = Verdict::failed(message);
-            for (key, value) in fields {
-                verdict.result.entry(key).or_insert(value);
-            }
+            // The fields' own `msg` is without what is said to the operator only.
+            verdict.result.extend(fields);
             verdict
         }
     }
@@ -408,7 +434,7 @@ fn plan_verdict(error: PlanError) -> Verdict {
 fn note(applied: Applied, verdict: &mut Verdict) {
     verdict.result.extend(applied.fields());
     for done in applied.done {
-        let ok = done.result.is_ok();
+        let mut performed = done.result.is_ok();
         match done.result {
             Ok(_) if verdict.status == Status::Ok => verdict.status = Status::Changed,
             Ok(_) => {}
@@ -417,6 +443,9 @@ fn note(applied: Applied, verdict: &mut Verdict) {
                 verdict.message = why;
             }
             Err(error) => {
+                // Only a command that ran has a time it took.
+                performed = error.fields.contains_key("delta");
+                verdict.changed |= verdict.status == Status::Changed || performed;
                 // Several filesystems are made at once, and each may fail for its own reason.
                 if verdict.status != Status::Failed {
                     verdict.message.clone_from(&error.message);
@@ -427,8 +456,18 @@ fn note(applied: Applied, verdict: &mut Verdict) {
                 verdict.result.insert("msg".into(), Json::from(verdict.message.as_str()));
             }
         }
-        verdict.changes.push(ChangeReport { summary: done.summary, destroys: done.destroys, diff: done.diff, done: ok });
+        verdict.changes.push(ChangeReport { summary: done.summary, destroys: done.destroys, diff: done.diff, done: performed });
     }
+}
+
+/// A command in a task that only predicts (`check_mode: true`) of a run that acts: as Ansible, it is skipped, and changed
+/// where `creates` or `removes` said that it is needed.
+fn not_run(args: &Args, verdict: &mut Verdict) {
+    let needed = args.get("creates").is_some() || args.get("removes").is_some();
+    verdict.status = if needed { Status::Changed } else { Status::Skipped };
+    verdict.message = "Command would have run if not in check mode".into();
+    verdict.result.insert("msg".into(), Json::from(verdict.message.as_str()));
+    verdict.result.insert("rc".into(), Json::from(0));
 }
 
 /// Drops omitted values inside mappings and lists too, as Ansible does.

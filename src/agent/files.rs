@@ -49,14 +49,14 @@ impl TaskFiles<'_> {
             ToAgent::File { name, file } if name == key => Some(file),
             _ => None,
         });
-        let file = answer.ok_or_else(gone)?.map_err(PlanError::failed)?;
+        let file = answer.ok_or_else(gone)?.map_err(PlanError::Outside)?;
         self.store.known.borrow_mut().insert(key, file.clone());
         Ok(file)
     }
 
     fn content(&self, file: &FileRef) -> Result<Vec<u8>, PlanError> {
         if let Some(inline) = &file.inline {
-            return STANDARD.decode(inline).map_err(|e| PlanError::failed(format!("{}: damaged on the way: {e}", file.path)));
+            return STANDARD.decode(inline).map_err(|e| PlanError::Outside(format!("{}: damaged on the way: {e}", file.path)));
         }
         if let Some(content) = self.cache.get(&file.hash) {
             return Ok(content);
@@ -66,7 +66,8 @@ impl TaskFiles<'_> {
         loop {
             match self.wire.receive().ok_or_else(gone)? {
                 ToAgent::Chunk { hash, bytes, last } if hash == file.hash => {
-                    let bytes = STANDARD.decode(bytes).map_err(|e| PlanError::failed(format!("{}: damaged on the way: {e}", file.path)))?;
+                    let bytes =
+                        STANDARD.decode(bytes).map_err(|e| PlanError::Outside(format!("{}: damaged on the way: {e}", file.path)))?;
                     content.extend_from_slice(&bytes);
                     if last {
                         break;
@@ -76,7 +77,7 @@ impl TaskFiles<'_> {
             }
         }
         if crate::host::cache::hash(&content) != file.hash {
-            return Err(PlanError::failed(format!("{} changed on the controller while it was being sent: run again", file.path)));
+            return Err(PlanError::Outside(format!("{} changed on the controller while it was being sent: run again", file.path)));
         }
         self.cache.put(&file.hash, &content);
         Ok(content)
@@ -100,10 +101,10 @@ impl Files for TaskFiles<'_> {
             ToAgent::List { name, entries } if name == key => Some(entries),
             _ => None,
         });
-        answer.ok_or_else(gone)?.map_err(PlanError::failed)
+        answer.ok_or_else(gone)?.map_err(PlanError::Outside)
     }
 }
 
 fn gone() -> PlanError {
-    PlanError::failed("the connection to the controller is gone")
+    PlanError::Outside("the connection to the controller is gone".into())
 }

@@ -133,21 +133,22 @@ pub fn notify(session: &mut Session<'_>, state: &mut PlayState, task: &Task, out
     Ok(())
 }
 
-/// Ids of the handlers `name` means: the last one of that name, and all that listen to it.
+/// Ids of the handlers `name` means: the one of that name (of several, as Ansible, the first of the last role or play that has one),
+/// and all that listen to it.
 fn listeners(session: &Session<'_>, state: &PlayState, name: &str) -> Vec<u32> {
     let mut ids = vec![];
-    let mut named = None;
+    let mut named: Option<&Task> = None;
     for handler in tasks(&state.handlers.all) {
         let own = session.task_name(handler, &session.scope(state, handler));
         let role = state.layers.role_name(handler).map(|role| format!("{role} : {own}"));
-        if own == name || role.as_deref() == Some(name) {
-            named = Some(handler.id);
+        if (own == name || role.as_deref() == Some(name)) && named.is_none_or(|other| other.role != handler.role) {
+            named = Some(handler);
         }
         if handler.listen.iter().any(|topic| topic == name) {
             ids.push(handler.id);
         }
     }
-    ids.extend(named.filter(|id| !ids.contains(id)));
+    ids.extend(named.map(|handler| handler.id).filter(|id| !ids.contains(id)));
     ids
 }
 

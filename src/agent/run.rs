@@ -37,6 +37,10 @@ pub struct PlayState {
     pub handlers: Handlers,
     includes: HashMap<String, Included>,
     done: HashSet<u32>,
+    /// Tasks that read `hostvars`.
+    pub meets: HashSet<u32>,
+    /// What is read through it; `None`: anything.
+    pub told: Option<Vec<String>>,
     /// Hosts begin each task together.
     pub in_step: bool,
     /// The last failure ends the run on all hosts.
@@ -45,7 +49,7 @@ pub struct PlayState {
 
 /// Runs a play and tells the controller how it ended.
 pub fn run_play(session: &mut Session<'_>, run: PlayRun) {
-    let PlayRun { play, vars, files, share } = run;
+    let PlayRun { play, vars, files, share, meets, told } = run;
     let mut state = PlayState {
         layers: PlayLayers::new(&play, &vars),
         store: Store::new(files),
@@ -53,6 +57,8 @@ pub fn run_play(session: &mut Session<'_>, run: PlayRun) {
         handlers: Handlers::new(&play, &session.journal),
         includes: play.includes.iter().cloned().collect(),
         done: HashSet::new(),
+        meets: meets.into_iter().collect(),
+        told,
         in_step: play.in_step,
         fatal: false,
     };
@@ -66,7 +72,7 @@ pub fn run_play(session: &mut Session<'_>, run: PlayRun) {
         not_done: if flow == Flow::Go { 0 } else { u32::try_from(not_done.len()).unwrap_or(u32::MAX) },
         stopped: flow == Flow::Stopped,
         pending_handlers: pending_handlers(session, &mut state),
-        variables: if share { session.memory.shared() } else { Map::new() },
+        variables: if share { state.layers.view(&session.engine, &session.memory, Some(&session.memory.names())) } else { Map::new() },
     });
 }
 
@@ -141,6 +147,9 @@ fn run_block(session: &mut Session<'_>, state: &mut PlayState, block: &Block) ->
 
 pub fn run_task(session: &mut Session<'_>, state: &mut PlayState, task: &Task, handler: bool) -> Flow {
     if session.wire.stopping() {
+        return Flow::Stopped;
+    }
+    if state.meets.contains(&task.id) && !session.meet_for_hostvars(state, task) {
         return Flow::Stopped;
     }
     match &task.action {
@@ -256,16 +265,18 @@ fn run_include(session: &mut Session<'_>, state: &mut PlayState, task: &Task, in
     Flow::Go
 }
 
-fn included(session: &Session<'_>, state: &PlayState, task: &Task, name: &str) -> Result<Included, String> {
+fn included(session: &Session<'_>, state: &mut PlayState, task: &Task, name: &str) -> Result<Included, String> {
     let wanted = Include::key(task.id, name);
     if let Some(known) = state.includes.get(&wanted) {
         return Ok(known.clone());
     }
     let answer = session.wire.ask(&ToController::NeedInclude { task: task.id, name: name.to_owned() }, |message| match message {
-        ToAgent::Include { key, included } if key == wanted => Some(included),
+        ToAgent::Include { key, included, meets } if key == wanted => Some((included, meets)),
         _ => None,
     });
-    answer.unwrap_or_else(|| Err("the connection to the controller is gone".into())).map(|i| *i)
+    let (included, meets) = answer.unwrap_or_else(|| (Err("the connection to the controller is gone".into()), vec![]));
+    state.meets.extend(meets);
+    included.map(|i| *i)
 }
 
 /// Variables of one loop round: item, index, and `ansible_loop` where asked for.
@@ -305,6 +316,7 @@ pub fn report_of(task: &Task, name: String, module: &str, verdict: Verdict) -> T
         summary: false,
         status: verdict.status,
         ignored: false,
+        rescued: false,
         message: verdict.message,
         changes: verdict.changes,
         result: verdict.result,

@@ -93,6 +93,7 @@ impl Session<'_> {
             summary: false,
             status: Status::Ok,
             ignored: false,
+            rescued: false,
             message: String::new(),
             changes: vec![],
             result: Map::new(),
@@ -228,7 +229,7 @@ impl Session<'_> {
 pub fn template_verdict(error: &TemplateError) -> Verdict {
     match error {
         TemplateError::Unknown(why) => Verdict::unknown(why),
-        other => Verdict::failed(other.to_string()),
+        other => Verdict::outside(other.to_string()),
     }
 }
 
@@ -236,7 +237,7 @@ pub fn template_verdict(error: &TemplateError) -> Verdict {
 pub fn template_plan_error(error: TemplateError) -> PlanError {
     match error {
         TemplateError::Unknown(why) => PlanError::Unknown(why),
-        other => PlanError::failed(other.to_string()),
+        other => PlanError::Outside(other.to_string()),
     }
 }
 

@@ -57,7 +57,8 @@ impl Session<'_> {
         if let Some(run) = self.owing.take() {
             report.warnings.push(format!("notified by run {run}, which did not get to it"));
         }
-        report.ignored = ignored || (verdict.status == Status::Failed && self.rescuable > 0);
+        report.rescued = verdict.status == Status::Failed && !ignored && self.rescuable > 0;
+        report.ignored = ignored || report.rescued;
         report.summary = task.items.is_some();
         report.millis = millis(started);
         self.wire.send(&ToController::Result(Box::new(report)));
@@ -126,26 +127,37 @@ impl Session<'_> {
         if let Err(verdict) = self.conditions(&task.when, scope) {
             return *verdict;
         }
-        let tries = match &task.until {
-            None => 1,
-            Some(_) => 1 + self.number(task.retries.as_ref(), 3.0, scope) as u32,
+        // As Ansible: `retries` alone tries until the task succeeds.
+        let tries = match (&task.until, &task.retries) {
+            (None, None) => 1,
+            _ => 1 + self.number(task.retries.as_ref(), 3.0, scope) as u32,
         };
         let mut attempt = 1;
         loop {
             let mut verdict = self.execute(state, task, scope, hidden, meta, stopped);
+            if tries > 1 {
+                verdict.result.insert("attempts".into(), Json::from(attempt));
+            }
             self.judge(task, scope, &mut verdict);
-            let Some(until) = &task.until else { return verdict };
-            verdict.result.insert("attempts".into(), Json::from(attempt));
-            if verdict.status == Status::Unknown || *stopped {
+            if tries == 1 || verdict.status == Status::Unknown || verdict.outside || *stopped {
                 return verdict;
             }
-            match self.with_result(task, scope, &verdict, until) {
+            let done = match &task.until {
+                Some(until) => self.with_result(task, scope, &verdict, until),
+                None => Ok(verdict.status != Status::Failed),
+            };
+            match done {
                 Ok(true) => return verdict,
                 Err(error) => return *error,
                 Ok(false) if attempt >= tries => {
+                    // As Ansible counts them: the retries.
+                    verdict.result.insert("attempts".into(), Json::from(tries - 1));
+                    verdict.changed |= verdict.status == Status::Changed;
                     verdict.status = Status::Failed;
-                    verdict.message = format!("gave up after {attempt} tries: `until` never held");
-                    verdict.result.insert("msg".into(), Json::from(verdict.message.as_str()));
+                    if task.until.is_some() {
+                        verdict.message = format!("gave up after {attempt} tries: `until` never held");
+                        verdict.result.insert("msg".into(), Json::from(verdict.message.as_str()));
+                    }
                     verdict.mark();
                     return verdict;
                 }
@@ -163,16 +175,18 @@ impl Session<'_> {
 
     /// Lets `failed_when` and `changed_when` have their say.
     fn judge(&self, task: &Task, scope: &Scope, verdict: &mut Verdict) {
-        if matches!(verdict.status, Status::Skipped | Status::Unknown) {
+        if matches!(verdict.status, Status::Skipped | Status::Unknown) || verdict.outside {
             return;
         }
-        if let Some(conditions) = &task.changed_when
-            && verdict.status != Status::Failed
-        {
+        if let Some(conditions) = &task.changed_when {
             match self.with_result(task, scope, verdict, conditions) {
+                Ok(changed) if verdict.status == Status::Failed => verdict.changed = changed,
                 Ok(true) => verdict.status = Status::Changed,
                 Ok(false) => verdict.status = Status::Ok,
-                Err(error) => *verdict = keep_changes(*error, verdict),
+                Err(error) => {
+                    *verdict = keep_changes(*error, verdict);
+                    return;
+                }
             }
             verdict.mark();
         }
@@ -181,6 +195,7 @@ impl Session<'_> {
                 Ok(true) => {
                     verdict.result.insert("failed_when_result".into(), Json::from(true));
                     if verdict.status != Status::Failed {
+                        verdict.changed = verdict.is_changed();
                         verdict.status = Status::Failed;
                         verdict.message = "`failed_when` holds".into();
                     }
@@ -188,7 +203,7 @@ impl Session<'_> {
                 Ok(false) => {
                     verdict.result.insert("failed_when_result".into(), Json::from(false));
                     if verdict.status == Status::Failed {
-                        verdict.status = if verdict.changes.iter().any(|c| c.done) { Status::Changed } else { Status::Ok };
+                        verdict.status = if verdict.changed { Status::Changed } else { Status::Ok };
                         verdict.message.clear();
                     }
                 }
@@ -239,6 +254,8 @@ impl Session<'_> {
 fn keep_changes(mut error: Verdict, before: &Verdict) -> Verdict {
     error.changes.clone_from(&before.changes);
     error.warnings.clone_from(&before.warnings);
+    error.changed = before.is_changed();
+    error.mark();
     error
 }
 
@@ -257,8 +274,7 @@ fn shown(verdict: &Verdict, hidden: bool) -> Verdict {
     }
     let mut shown = verdict.clone();
     let note = "hidden because of no_log";
-    shown.result =
-        Map::from_iter([("censored".to_owned(), Json::from(note)), ("changed".to_owned(), Json::from(verdict.status == Status::Changed))]);
+    shown.result = Map::from_iter([("censored".to_owned(), Json::from(note)), ("changed".to_owned(), Json::from(verdict.is_changed()))]);
     if !shown.message.is_empty() {
         shown.message = note.into();
     }

@@ -41,9 +41,9 @@ impl Session<'_> {
         let visit = self.visits.entry(task.id).or_default();
         *visit += 1;
         let place = format!("{}#{visit}", task.id);
-        let question = ToController::Meet { key: place.clone(), once };
+        let question = ToController::Meet { key: place.clone(), once, hostvars: false, told: None };
         let answer = self.wire.wait(&question, |message| match message {
-            ToAgent::Go { key, once } if key == place => Some(once),
+            ToAgent::Go { key, once, .. } if key == place => Some(once),
             _ => None,
         });
         match answer {
@@ -56,6 +56,21 @@ impl Session<'_> {
                 Part::Over(Flow::Failed)
             }
         }
+    }
+
+    /// Waits until all hosts have come to `task`, tells them this one's variables, and hears theirs; `false`: the run stops.
+    pub fn meet_for_hostvars(&mut self, state: &PlayState, task: &Task) -> bool {
+        let view = state.layers.view(&self.engine, &self.memory, state.told.as_deref());
+        let place = format!("{}h", task.id);
+        let question = ToController::Meet { key: place.clone(), once: false, hostvars: true, told: self.memory.news(&view) };
+        let answer = self.wire.wait(&question, |message| match message {
+            ToAgent::Go { key, hostvars, .. } if key == place => Some(hostvars),
+            _ => None,
+        });
+        let Some(others) = answer else { return false };
+        let own = self.engine.variable("inventory_hostname", &self.scope(state, task)).ok();
+        self.memory.hear(own.as_ref().and_then(Json::as_str).unwrap_or_default(), view, others);
+        true
     }
 
     /// Takes what another host did for all.
@@ -115,11 +130,13 @@ impl Session<'_> {
             Some(Ok(done)) => {
                 self.tell(done.told);
                 let mut verdict = Verdict {
+                    changed: done.result.get("changed") == Some(&Json::Bool(true)),
                     status: done.status,
                     message: done.message,
                     changes: done.changes,
                     result: done.result,
                     warnings: done.warnings,
+                    outside: false,
                 };
                 for change in &mut verdict.changes {
                     change.summary = format!("-> {to}: {}", change.summary);
@@ -155,6 +172,6 @@ impl Session<'_> {
 }
 
 fn once(verdict: Verdict, ignored: bool, told: Told) -> Once {
-    let Verdict { status, message, changes, result, warnings } = verdict;
+    let Verdict { status, message, changes, result, warnings, .. } = verdict;
     Once { status, ignored, message, changes, result, warnings, told, meta: vec![] }
 }

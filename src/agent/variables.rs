@@ -6,7 +6,7 @@
 
 use crate::play::{LayerKind, Play, Role, Task, Vars};
 use crate::protocol::{HostVars, Told};
-use crate::template::{Scope, Var};
+use crate::template::{Engine, Scope, TemplateError, Var, unknown};
 use crate::yaml::Node;
 use serde_json::{Map, Value as Json};
 use std::collections::HashMap;
@@ -16,7 +16,6 @@ use std::sync::Arc;
 pub type Layer = Arc<HashMap<String, Var>>;
 
 /// Variables that outlive a play.
-#[derive(Default)]
 pub struct Memory {
     /// `ansible_facts`.
     pub facts: Map<String, Json>,
@@ -25,6 +24,26 @@ pub struct Memory {
     /// `include_vars`.
     included: HashMap<String, Var>,
     facts_layer: Layer,
+    /// `hostvars`, as last heard.
+    hostvars: Layer,
+    /// What this host last told others of itself.
+    told: Option<Map<String, Json>>,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        let mut memory = Self {
+            facts: Map::new(),
+            set: HashMap::new(),
+            included: HashMap::new(),
+            facts_layer: Layer::default(),
+            hostvars: Layer::default(),
+            told: None,
+        };
+        // `ansible_facts` is there before anything is gathered.
+        memory.facts_changed();
+        memory
+    }
 }
 
 impl Memory {
@@ -68,16 +87,29 @@ impl Memory {
         self.include(told.vars);
     }
 
-    /// Facts and set variables, for other hosts' `hostvars`.
-    pub fn shared(&self) -> Map<String, Json> {
-        let mut all: Map<String, Json> = self.facts.iter().map(|(name, value)| (format!("ansible_{name}"), value.clone())).collect();
-        all.insert("ansible_facts".into(), Json::Object(self.facts.clone()));
-        for (name, var) in &self.set {
-            if let Var::Plain(value) = var {
-                all.insert(name.clone(), Json::clone(value));
-            }
+    /// The names of all facts and variables set so far.
+    pub fn names(&self) -> Vec<String> {
+        self.facts_layer.keys().chain(self.set.keys()).chain(self.included.keys()).cloned().collect()
+    }
+
+    /// What others have to be told of this host's variables: nothing if they know.
+    pub fn news(&self, view: &Map<String, Json>) -> Option<Map<String, Json>> {
+        (self.told.as_ref() != Some(view)).then(|| view.clone())
+    }
+
+    /// Takes what is new in `hostvars`, this host's own variables among it.
+    pub fn hear(&mut self, own: &str, view: Map<String, Json>, others: Map<String, Json>) {
+        let mut all = match self.hostvars.get("hostvars") {
+            Some(Var::Plain(known)) => known.clone(),
+            _ => Arc::new(Json::Object(Map::new())),
+        };
+        self.hostvars = Layer::default();
+        if let Json::Object(hosts) = Arc::make_mut(&mut all) {
+            hosts.extend(others);
+            hosts.insert(own.to_owned(), Json::Object(view.clone()));
         }
-        all
+        self.hostvars = Arc::new(HashMap::from([("hostvars".to_owned(), Var::Plain(all))]));
+        self.told = Some(view);
     }
 }
 
@@ -112,6 +144,32 @@ impl PlayLayers {
                 self.roles.push((role, defaults, vars));
             }
         }
+    }
+
+    /// This host's variables as others see them, without any play's; `names`: only these.
+    pub fn view(&self, engine: &Engine, memory: &Memory, names: Option<&[String]>) -> Map<String, Json> {
+        let mut scope = Scope::new();
+        for layer in [&self.inventory, &memory.facts_layer] {
+            scope.push(layer.clone());
+        }
+        scope.push(Arc::new(memory.included.clone()));
+        scope.push(Arc::new(memory.set.clone()));
+        scope.push(self.extra.clone());
+        let all: Vec<String> = match names {
+            Some(_) => vec![],
+            None => scope.names().chain(["inventory_hostname", "inventory_hostname_short", "group_names"]).map(str::to_owned).collect(),
+        };
+        scope.push(self.magic.clone());
+        let value = |name: &String| {
+            scope.get(name)?;
+            match engine.variable(name, &scope) {
+                Ok(value) => Some((name.clone(), value)),
+                Err(TemplateError::Unknown(why)) => Some((name.clone(), unknown(&why))),
+                // Who reads it is told that it is undefined.
+                Err(_) => None,
+            }
+        };
+        names.unwrap_or(&all).iter().filter_map(value).collect()
     }
 
     fn role(&self, task: &Task) -> Option<&(Role, Layer, Layer)> {
@@ -150,6 +208,7 @@ impl PlayLayers {
         push_layers(&mut scope, task, &[LayerKind::IncludeParams]);
         scope.push(self.extra.clone());
         scope.push(self.magic.clone());
+        scope.push(memory.hostvars.clone());
         if let Some((role, ..)) = own {
             let names = self.roles.iter().map(|(r, ..)| Json::from(r.name.as_str())).collect();
             scope.push(Arc::new(HashMap::from([

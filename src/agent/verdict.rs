@@ -18,6 +18,11 @@ pub struct Verdict {
     pub result: Map<String, Json>,
     /// Things the operator should see.
     pub warnings: Vec<String>,
+    /// It failed, but something was changed all the same: a command ran and did not end well.
+    pub changed: bool,
+    /// It failed before its module could say anything (a variable is not there, a file to copy is not): `failed_when` is
+    /// about the module's result, so it has no say.
+    pub outside: bool,
 }
 
 impl Verdict {
@@ -28,7 +33,7 @@ impl Verdict {
         if !message.is_empty() {
             result.insert("msg".into(), Json::from(message.clone()));
         }
-        let mut verdict = Self { status, message, changes: vec![], result, warnings: vec![] };
+        let mut verdict = Self { status, message, changes: vec![], result, warnings: vec![], changed: false, outside: false };
         verdict.mark();
         verdict
     }
@@ -36,6 +41,16 @@ impl Verdict {
     /// A failure.
     pub fn failed(message: impl Into<String>) -> Self {
         Self::plain(Status::Failed, message)
+    }
+
+    /// A failure that is not the module's.
+    pub fn outside(message: impl Into<String>) -> Self {
+        Self { outside: true, ..Self::failed(message) }
+    }
+
+    /// Something was changed (or would be), well or not.
+    pub fn is_changed(&self) -> bool {
+        self.status == Status::Changed || self.status == Status::Failed && self.changed
     }
 
     /// Skipped by a condition.
@@ -67,7 +82,7 @@ impl Verdict {
                 }
             }
             status => {
-                self.result.insert("changed".into(), Json::from(status == Status::Changed));
+                self.result.insert("changed".into(), Json::from(self.is_changed()));
                 self.result.insert("failed".into(), Json::from(status == Status::Failed));
                 if status == Status::Skipped {
                     self.result.insert("skipped".into(), Json::from(true));
@@ -100,6 +115,8 @@ pub fn sum_up(items: &[(Json, String, Verdict)], loop_var: &str) -> Verdict {
         _ => "all items completed".to_owned(),
     };
     let mut verdict = Verdict::plain(status, message);
+    verdict.changed = items.iter().any(|(_, _, v)| v.is_changed());
+    verdict.mark();
     let results = items
         .iter()
         .map(|(item, _, v)| {

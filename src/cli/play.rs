@@ -236,7 +236,7 @@ fn without_secrets(extra: &str) -> String {
 fn somebody(args: &PlayArgs, site: &Site, inventory: &Inventory, extra: &Vars) -> Result<(), CliError> {
     let mut options = Options { extra: extra.clone(), limit: args.connect.limit.clone(), ..Options::default() };
     for play in &site.plays {
-        if !select(play, inventory, &options)?.is_empty() {
+        if !select(play, inventory, &options)?.0.is_empty() {
             return Ok(());
         }
     }
@@ -321,7 +321,7 @@ fn list(args: &PlayArgs, site: &Site, inventory: &Inventory, extra: &Vars) -> Re
         let pattern = play.pattern(extra)?;
         println!("\n  play #{} ({pattern}): {}\tTAGS: [{}]", number + 1, play.play.name, play.tags.join(", "));
         if args.list_hosts {
-            let hosts = select(play, inventory, &options)?;
+            let (hosts, _) = select(play, inventory, &options)?;
             println!("    pattern: [{pattern:?}]\n    hosts ({}):", hosts.len());
             for host in hosts {
                 println!("      {host}");

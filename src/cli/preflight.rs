@@ -341,7 +341,7 @@ mod tests {
         let facts = json!({"ansible_default_ipv4": {"interface": "eth0", "mtu": 9000},
             "ansible_cali1": {"device": "cali1", "mtu": 8990}, "ansible_eth0": {"device": "eth0", "mtu": 9000}});
         let report: TaskReport = serde_json::from_value(json!({"task": 1, "loc": {"file": "x", "line": 1, "column": 1, "len": 0}, "name": "facts",
-            "module": "setup", "handler": false, "item": null, "summary": false, "status": "ok", "ignored": false, "message": "", "changes": [],
+            "module": "setup", "handler": false, "item": null, "summary": false, "status": "ok", "ignored": false, "rescued": false, "message": "", "changes": [],
             "result": {"ansible_facts": facts}, "warnings": [], "millis": 0})).unwrap();
         let mut findings = vec![];
         look("h", &Wanted::default(), &BTreeMap::from([("facts".to_owned(), report)]), &mut findings);

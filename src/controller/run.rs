@@ -2,6 +2,7 @@
 
 mod errand;
 mod hear;
+mod hostvars;
 mod together;
 
 use super::batches::batches;
@@ -12,13 +13,14 @@ use super::question::Questions;
 use super::step::{self, Answer};
 use super::summary::Summary;
 use super::variables::{Magic, host_vars};
-use crate::diag::{Diagnostic, Diagnostics};
+use crate::diag::{Diagnostic, Diagnostics, Severity};
 use crate::inventory::Inventory;
 use crate::play::{Item, Privilege, Task, Vars};
 use crate::playbook::{PlaySource, Site};
 use crate::protocol::{PlayRun, ToAgent, VERSION};
 use crate::transport::{LinkEvent, LinkHandle, Target, open};
 use crate::yaml::Node;
+use hostvars::Hostvars;
 use serde_json::{Map, Value as Json};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
@@ -100,6 +102,7 @@ struct Run<'a> {
     /// Where each task looks for files, by task id.
     search: HashMap<u32, Vec<String>>,
     shared: HashMap<String, Map<String, Json>>,
+    hostvars: Hostvars,
     summary: Summary,
     sender: UnboundedSender<(usize, LinkEvent)>,
     receiver: UnboundedReceiver<(usize, LinkEvent)>,
@@ -126,7 +129,10 @@ pub fn run(
     // Everything that can be wrong is found before the first host is touched: patterns, batches, targets.
     let mut plan = vec![];
     for play in &site.plays {
-        let hosts = select(play, inventory, options)?;
+        let (hosts, missed) = select(play, inventory, options)?;
+        for warning in missed {
+            reporter.event(Event::Warning { host: None, message: warning.to_string() });
+        }
         together::check(play, inventory, options)?;
         let serial = play.serial.iter().map(|node| known(play, node, options)).collect::<Result<Vec<_>, _>>()?;
         let batches = batches(&hosts, &serial)?;
@@ -184,6 +190,7 @@ pub fn run(
         files: FileStore::default(),
         search: HashMap::new(),
         shared: HashMap::new(),
+        hostvars: Hostvars::new(site, inventory, &options.extra),
         summary: Summary::default(),
         sender,
         receiver,
@@ -229,13 +236,16 @@ fn known(play: &PlaySource, node: &Node, options: &Options) -> Result<Node, Diag
     Ok(Node::text(play.known_now(node, &options.extra)?, node.loc.clone()))
 }
 
-/// The hosts of a play: its pattern, less `--limit`, in its `order`.
-pub fn select(play: &PlaySource, inventory: &Inventory, options: &Options) -> Result<Vec<String>, Diagnostic> {
+/// The hosts of a play: its pattern, less `--limit`, in its `order`. Names in it that are nobody's come back as warnings.
+pub fn select(play: &PlaySource, inventory: &Inventory, options: &Options) -> Result<(Vec<String>, Vec<Diagnostic>), Diagnostic> {
     let pattern = play.pattern(&options.extra)?;
-    let hosts = inventory.select(&pattern).map_err(|mut e| {
+    let place = |mut e: Diagnostic| {
         e.loc.get_or_insert_with(|| play.hosts.loc.clone());
         e
-    })?;
+    };
+    let mut missed = vec![];
+    let hosts = inventory.select_known(&pattern, &mut missed).map_err(place)?;
+    let missed = missed.into_iter().map(|e| Diagnostic { severity: Severity::Warning, ..place(e) }).collect();
     let mut hosts = match &options.limit {
         None => hosts,
         Some(limit) => inventory.limit(hosts, limit)?,
@@ -250,7 +260,7 @@ pub fn select(play: &PlaySource, inventory: &Inventory, options: &Options) -> Re
                 .help("output is in the same order on every run: choose inventory, reverse_inventory, sorted or reverse_sorted"));
         }
     }
-    Ok(hosts)
+    Ok((hosts, missed))
 }
 
 impl Run<'_> {
@@ -263,6 +273,7 @@ impl Run<'_> {
             return true;
         }
         let source = &play.play;
+        self.hostvars.begin(play);
         // Tags left nothing of it: its hosts need not even be connected to.
         if source.gather.is_none() && source.sections.iter().all(Vec::is_empty) {
             return true;
@@ -332,7 +343,7 @@ impl Run<'_> {
         self.gather(play, batch);
         let mut ticker = tokio::time::interval(Duration::from_millis(100));
         loop {
-            while running.len() < forks && !self.stopping && !self.aborted {
+            while (running.len() < forks || self.together.everyone) && !self.stopping && !self.aborted {
                 let Some(host) = waiting.pop_front() else { break };
                 if let Some(index) = self.begin(play, play_hosts, batch, host) {
                     running.insert(index);
@@ -346,7 +357,7 @@ impl Run<'_> {
                     if self.hear(index, event) {
                         running.remove(&index);
                     }
-                    self.settle();
+                    self.settle(waiting.is_empty());
                 }
                 () = interrupted() => {
                     if self.stopping {
@@ -428,7 +439,7 @@ impl Run<'_> {
             tags: &self.options.tags,
             skip_tags: &self.options.skip_tags,
             playbook_dir: &play.dir,
-            shared: &self.shared,
+            all: !self.hostvars.meets.is_empty(),
         };
         let vars = host_vars(self.inventory, play, &self.options.extra, host, &magic);
         let mut files = vec![];
@@ -438,8 +449,8 @@ impl Run<'_> {
                 files.push((known.key.clone(), reference));
             }
         }
-        let share = self.site.plays.iter().any(|p| p.uses_hostvars);
-        let message = ToAgent::Play(Box::new(PlayRun { play: play.play.clone(), vars, files, share }));
+        let (share, meets, told) = (self.hostvars.share, self.hostvars.meets.clone(), self.hostvars.names.clone());
+        let message = ToAgent::Play(Box::new(PlayRun { play: play.play.clone(), vars, files, share, meets, told }));
         self.hosts[index].busy = true;
         if let Some(link) = &self.hosts[index].link {
             link.send(message);

@@ -30,8 +30,12 @@ pub struct HostSummary {
     pub skipped: u32,
     /// Tasks failed.
     pub failed: u32,
-    /// Failures taken by `rescue` or `ignore_errors`.
+    /// Failures taken by `ignore_errors`.
     pub ignored: u32,
+    /// Failures taken by `rescue`.
+    pub rescued: u32,
+    /// Commands that ran and count as no change: `changed_when` says so, or they failed.
+    pub ran: u32,
     /// Tasks that were not done.
     pub not_done: u32,
     /// It was told to stop before its end.
@@ -60,12 +64,17 @@ pub struct Summary {
 impl HostSummary {
     /// Counts a report. Items of a loop count through the task's own report, except their changes.
     pub fn count(&mut self, report: &TaskReport) {
-        if report.item.is_some() {
-            self.changes += done(report);
-            return;
+        if report.item.is_some() || !report.summary {
+            let done = u32::try_from(report.changes.iter().filter(|c| c.done).count()).unwrap_or(u32::MAX);
+            // `changed_when` may say that what a command did is no change.
+            if matches!(report.status, Status::Ok | Status::Failed) && matches!(report.module.as_str(), "command" | "shell") {
+                self.ran += done;
+            } else if report.status != Status::Ok {
+                self.changes += done;
+            }
         }
-        if !report.summary {
-            self.changes += done(report);
+        if report.item.is_some() {
+            return;
         }
         let about = || Failure { task: report.name.clone(), place: report.loc.to_string(), message: report.message.clone() };
         match report.status {
@@ -79,6 +88,7 @@ impl HostSummary {
                 self.unknowns.push(about());
             }
             Status::Skipped => self.skipped += 1,
+            Status::Failed if report.rescued => self.rescued += 1,
             Status::Failed if report.ignored => self.ignored += 1,
             Status::Failed => {
                 self.failed += 1;
@@ -86,14 +96,6 @@ impl HostSummary {
             }
         }
     }
-}
-
-/// Changes that count: `changed_when` may say that what a command did is none.
-fn done(report: &TaskReport) -> u32 {
-    if report.status == Status::Ok {
-        return 0;
-    }
-    u32::try_from(report.changes.iter().filter(|c| c.done).count()).unwrap_or(u32::MAX)
 }
 
 impl Summary {

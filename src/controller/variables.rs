@@ -1,10 +1,12 @@
 //! The variables a host gets with a play: only those the play can reach.
 
+use crate::diag::Loc;
 use crate::inventory::Inventory;
 use crate::play::Vars;
 use crate::playbook::PlaySource;
 use crate::protocol::HostVars;
 use crate::template::{Engine, Scope, Var, referenced};
+use crate::yaml::Node;
 use serde_json::{Map, Value as Json, json};
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -37,23 +39,25 @@ pub struct Magic<'a> {
     pub skip_tags: &'a [String],
     /// Folder of the playbook.
     pub playbook_dir: &'a Path,
-    /// Facts and variables other hosts told at the end of earlier plays.
-    pub shared: &'a HashMap<String, Map<String, Json>>,
+    /// Other hosts read this one's variables: none may be left away.
+    pub all: bool,
 }
 
 /// The variables of `host` for `play`.
 pub fn host_vars(inventory: &Inventory, play: &PlaySource, extra: &Vars, host: &str, magic: &Magic<'_>) -> HostVars {
     let inventory_vars = inventory.vars(host);
-    let (inventory_vars, reach) = match play.referenced() {
+    let (inventory_vars, reach) = match play.referenced().filter(|_| !magic.all) {
         Some(names) => reachable(inventory_vars, extra, names),
         None => (inventory_vars, None),
     };
+    let mut inventory_vars = inventory_vars;
+    // Ansible knows it of every host; whatever sets it wins.
+    if inventory_vars.get("ansible_host").is_none() {
+        inventory_vars.0.push(("ansible_host".into(), Node::text(host, Loc::outside("inventory"))));
+    }
     let wanted = |name: &str| reach.as_ref().is_none_or(|names| names.contains(name));
     let mut values = magic_values(inventory, play, host, magic);
     values.retain(|name, _| wanted(name) || ALWAYS.contains(&name.as_str()));
-    if play.uses_hostvars {
-        values.insert("hostvars".into(), hostvars(inventory, extra, magic.shared));
-    }
     HostVars { inventory: inventory_vars, extra: extra.clone(), magic: values }
 }
 
@@ -83,6 +87,7 @@ fn reachable(vars: Vars, extra: &Vars, names: BTreeSet<String>) -> (Vars, Option
 fn magic_values(inventory: &Inventory, play: &PlaySource, host: &str, magic: &Magic<'_>) -> Map<String, Json> {
     let (major, minor, revision) = ANSIBLE_VERSION;
     let text = format!("{major}.{minor}.{revision}");
+    let roles: Vec<&str> = play.play.roles.iter().map(|role| role.name.as_str()).collect();
     let tags = if magic.tags.is_empty() { vec!["all".to_owned()] } else { magic.tags.to_vec() };
     let values = json!({
         "inventory_hostname": host,
@@ -98,7 +103,12 @@ fn magic_values(inventory: &Inventory, play: &PlaySource, host: &str, magic: &Ma
         "ansible_play_hosts_all": magic.play_hosts,
         "ansible_play_batch": magic.batch,
         "ansible_play_name": play.play.name,
-        "playbook_dir": magic.playbook_dir.display().to_string(),
+        "playbook_dir": std::path::absolute(magic.playbook_dir).unwrap_or_else(|_| magic.playbook_dir.to_owned()).display().to_string(),
+        // fettle reads no ansible.cfg.
+        "ansible_config_file": null,
+        "role_names": roles,
+        "ansible_role_names": roles,
+        "ansible_play_role_names": roles,
         "ansible_check_mode": magic.check,
         "ansible_diff_mode": magic.diff,
         "ansible_verbosity": magic.verbosity,
@@ -119,34 +129,38 @@ fn magic_values(inventory: &Inventory, play: &PlaySource, host: &str, magic: &Ma
     }
 }
 
-/// All hosts' variables: the inventory's, rendered with each host's own, and what hosts told in earlier plays.
-fn hostvars(inventory: &Inventory, extra: &Vars, shared: &HashMap<String, Map<String, Json>>) -> Json {
+/// A host's variables as others see them, so far as the controller knows: the inventory's, rendered with its own, and what it
+/// told at the end of earlier plays. `names`: only these.
+pub fn view(
+    inventory: &Inventory,
+    extra: &Vars,
+    host: &str,
+    told: Option<&Map<String, Json>>,
+    names: Option<&[String]>,
+) -> Map<String, Json> {
     let engine = Engine::new();
-    let groups = json!(inventory.groups());
-    let all = inventory.hosts().into_iter().map(|host| {
-        let vars = inventory.vars(&host);
-        let own = Map::from_iter([
-            ("inventory_hostname".to_owned(), json!(host)),
-            ("group_names".to_owned(), json!(inventory.group_names(&host))),
-            ("groups".to_owned(), groups.clone()),
-        ]);
-        let told = shared.get(&host);
-        let mut scope = Scope::new();
-        scope.push(templates(&vars));
-        if let Some(told) = told {
-            scope.push(plain(told));
-        }
-        scope.push(templates(extra));
-        scope.push(plain(&own));
-        // A variable that can't be rendered here (it needs facts not gathered yet) is left out:
-        // reading it is then the error "undefined" with its name.
-        let mut map: Map<String, Json> =
-            vars.0.iter().filter_map(|(name, _)| engine.variable(name, &scope).ok().map(|value| (name.clone(), value))).collect();
-        map.extend(told.cloned().unwrap_or_default());
-        map.extend(own.into_iter().filter(|(name, _)| name != "groups"));
-        (host, Json::Object(map))
-    });
-    Json::Object(all.collect())
+    let vars = inventory.vars(host);
+    let own = Map::from_iter([
+        ("inventory_hostname".to_owned(), json!(host)),
+        ("inventory_hostname_short".to_owned(), json!(host.split('.').next().unwrap_or(host))),
+        ("group_names".to_owned(), json!(inventory.group_names(host))),
+        ("groups".to_owned(), json!(inventory.groups())),
+    ]);
+    let mut scope = Scope::new();
+    scope.push(templates(&vars));
+    if let Some(told) = told {
+        scope.push(plain(told));
+    }
+    scope.push(templates(extra));
+    let all: Vec<String> = scope.names().chain(own.keys().map(String::as_str).filter(|n| *n != "groups")).map(str::to_owned).collect();
+    scope.push(plain(&own));
+    // A variable that can't be rendered here (it needs facts not gathered yet) is left out:
+    // reading it is then the error "undefined" with its name.
+    let value = |name: &String| {
+        scope.get(name)?;
+        engine.variable(name, &scope).ok().map(|value| (name.clone(), value))
+    };
+    names.unwrap_or(&all).iter().filter_map(value).collect()
 }
 
 /// What the variables called `names` of `host` may read that no inventory says, before any host is connected to.
@@ -166,7 +180,10 @@ pub fn before_connecting(inventory: &Inventory, extra: &Vars, host: &str, names:
     let mut layer: HashMap<String, Var> = values.into_iter().map(|(name, value)| (name, Var::Plain(Arc::new(value)))).collect();
     if reads("hostvars") {
         // Made once: the variables of all hosts, for each of them, are too many to be made for each of them.
-        let all = inventory.once_for_all(|| hostvars(inventory, extra, &HashMap::new()));
+        let all = inventory.once_for_all(|| {
+            let all = inventory.hosts().into_iter().map(|host| (host.clone(), Json::Object(view(inventory, extra, &host, None, None))));
+            Json::Object(all.collect())
+        });
         layer.insert("hostvars".into(), Var::Plain(all));
     }
     Arc::new(layer)

@@ -9,10 +9,16 @@ use std::path::Path;
 
 impl Inventory {
     /// The hosts `pattern` means (`web`, `all`, `web*`, `~web\d+`, `a:b` or `a,b`, `all:!db`, `web:&new`, `web[0]`,
-    /// `web[0:2]`), each once: in the order of the patterns, and of the inventory within one. A name that is neither
+    /// `web[0:2]`, `web[:2]`), each once: in the order of the patterns, and of the inventory within one. A name that is neither
     /// host nor group is an error, without a place: the caller knows where the pattern stands.
     pub fn select(&self, pattern: &str) -> Result<Vec<String>, Diagnostic> {
-        self.evaluate(&self.split(pattern))
+        self.evaluate(&self.split(pattern), None)
+    }
+
+    /// As [`Inventory::select`], but as Ansible does for a play: names that are neither host nor group mean nobody, and are
+    /// told of in `missed`.
+    pub fn select_known(&self, pattern: &str, missed: &mut Vec<Diagnostic>) -> Result<Vec<String>, Diagnostic> {
+        self.evaluate(&self.split(pattern), Some(missed))
     }
 
     /// Those of `hosts` that `--limit LIMIT` leaves; `@file` in it stands for the patterns in that file, one a line.
@@ -22,7 +28,7 @@ impl Inventory {
         for part in self.split(limit) {
             let Some(file) = part.strip_prefix('@') else {
                 // Told here rather than for all at once, so that each error can have its place.
-                self.evaluate(std::slice::from_ref(&part)).map_err(|e| Diagnostic { loc: Some(outside.clone()), ..e })?;
+                self.evaluate(std::slice::from_ref(&part), None).map_err(|e| Diagnostic { loc: Some(outside.clone()), ..e })?;
                 patterns.push(part);
                 continue;
             };
@@ -33,12 +39,12 @@ impl Inventory {
                 if !line.is_empty() {
                     let small = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
                     let loc = Loc { len: small(line.chars().count()), ..Loc::new(file, small(number + 1), 1) };
-                    self.evaluate(&[line.to_owned()]).map_err(|e| Diagnostic { loc: Some(loc), ..e })?;
+                    self.evaluate(&[line.to_owned()], None).map_err(|e| Diagnostic { loc: Some(loc), ..e })?;
                     patterns.push(line.to_owned());
                 }
             }
         }
-        let kept: HashSet<String> = self.evaluate(&patterns)?.into_iter().collect();
+        let kept: HashSet<String> = self.evaluate(&patterns, None)?.into_iter().collect();
         Ok(hosts.into_iter().filter(|h| kept.contains(h)).collect())
     }
 
@@ -66,29 +72,42 @@ impl Inventory {
     }
 
     /// First what is named, then what `&` keeps, then what `!` takes away; only the latter two start from all hosts.
-    fn evaluate(&self, patterns: &[String]) -> Result<Vec<String>, Diagnostic> {
+    fn evaluate(&self, patterns: &[String], mut missed: Option<&mut Vec<Diagnostic>>) -> Result<Vec<String>, Diagnostic> {
         let starts = |p: &&String, c: char| p.starts_with(c);
+        let mut one = |pattern: &str| match (self.one(pattern), &mut missed) {
+            (Err(e), Some(missed)) if self.is_missing(pattern) => {
+                missed.push(e);
+                Ok(vec![])
+            }
+            (found, _) => found,
+        };
         let regular: Vec<&String> = patterns.iter().filter(|p| !starts(p, '!') && !starts(p, '&')).collect();
         let mut hosts: Vec<String> = vec![];
         if regular.is_empty() && !patterns.is_empty() {
             hosts = self.hosts();
         }
         for pattern in regular {
-            for host in self.one(pattern)? {
+            for host in one(pattern)? {
                 if !hosts.contains(&host) {
                     hosts.push(host);
                 }
             }
         }
         for pattern in patterns.iter().filter(|p| starts(p, '&')) {
-            let kept = self.one(&pattern[1..])?;
+            let kept = one(&pattern[1..])?;
             hosts.retain(|h| kept.contains(h));
         }
         for pattern in patterns.iter().filter(|p| starts(p, '!')) {
-            let gone = self.one(&pattern[1..])?;
+            let gone = one(&pattern[1..])?;
             hosts.retain(|h| !gone.contains(h));
         }
         Ok(hosts)
+    }
+
+    /// Whether a pattern is the name of nothing, rather than wrong.
+    fn is_missing(&self, pattern: &str) -> bool {
+        let name = subscript(pattern).map_or(pattern, |(name, _)| name);
+        !name.is_empty() && self.matching(name).is_err() && !name.starts_with('~')
     }
 
     /// The hosts of one pattern without `!` and `&`.
@@ -176,6 +195,8 @@ fn subscript(pattern: &str) -> Result<(&str, Option<Subscript>), Diagnostic> {
     let number = |text: &str| text.parse::<i64>().map_err(|_| bad());
     match inside.split_once(':') {
         None => Ok((name, Some((number(inside)?, None)))),
+        // From the first on: `[:2]`.
+        Some(("", last)) if !last.is_empty() && !last.starts_with('-') => Ok((name, Some((0, Some(number(last)?))))),
         Some((first, "")) if !first.starts_with('-') => Ok((name, Some((number(first)?, Some(i64::MAX))))),
         Some((first, last)) if !first.starts_with('-') && !last.starts_with('-') => {
             let (first, last) = (number(first)?, number(last)?);

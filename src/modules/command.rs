@@ -85,7 +85,7 @@ pub(super) fn run(args: &Args, context: &Context<'_>, argv: Vec<String>, shown: 
                 "stdout_lines": [format!("skipped, since {text} {words}")], "stderr_lines": [],
                 "msg": format!("Did not run command since '{text}' {words}"),
             }));
-            return Ok(Plan { result, skipped: Some(format!("{text} {words}")), ..Plan::default() });
+            return Ok(Plan { result, ..Plan::default() });
         }
     }
     let stdin = args.str("stdin").map(|text| {

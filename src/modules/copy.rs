@@ -90,13 +90,10 @@ pub(super) fn place(draft: &mut Draft<'_>, dest: &Path, content: Vec<u8>, mode: 
     if stat.is_some() && !options.force {
         return Ok(());
     }
-    let same = match &stat {
-        Some(stat) if stat.kind == FileKind::File => stat.size == content.len() as u64 && draft.host.read(dest)? == content,
-        Some(stat) if stat.kind == FileKind::Directory => {
-            return Err(PlanError::failed(format!("{} is a directory: no file is put in its place", dest.display())));
-        }
-        _ => false,
-    };
+    if stat.is_some_and(|stat| stat.kind == FileKind::Directory) {
+        return Err(PlanError::failed(format!("{} is a directory: no file is put in its place", dest.display())));
+    }
+    let same = holds(draft, dest, &content)?;
     let is_link = draft.host.stat(dest, false)?.is_some_and(|s| s.kind == FileKind::Symlink);
     if !same && is_link && !options.follow {
         draft.add(Change::Remove(Remove { path: dest.to_owned() }))?;
@@ -104,6 +101,12 @@ pub(super) fn place(draft: &mut Draft<'_>, dest: &Path, content: Vec<u8>, mode: 
     let validate = options.validate.clone();
     let content = (!same).then_some(content);
     put(draft, dest, Put { content, wanted: &wanted, backup: options.backup, validate, secret: options.secret })
+}
+
+/// Whether there is a file at `path` with this content.
+fn holds(draft: &Draft<'_>, path: &Path, content: &[u8]) -> Result<bool, PlanError> {
+    let same_size = draft.host.stat(path, true)?.is_some_and(|s| s.kind == FileKind::File && s.size == content.len() as u64);
+    Ok(same_size && draft.host.read(path)? == content)
 }
 
 /// Where the file called `name` goes; folders above it are made if `dest` ends in a slash.
@@ -234,15 +237,13 @@ impl Copy<'_, '_> {
         Ok(result)
     }
 
-    /// The folder things go to: `dest`, or below it under the source's name.
-    fn folder(&mut self, src: &str, dest: &str) -> Result<PathBuf, PlanError> {
+    /// The folder things go to, made later: `dest`, or below it under the source's name.
+    fn folder(&self, src: &str, dest: &str) -> Result<PathBuf, PlanError> {
         if self.checksum.is_some() {
             return Err(PlanError::failed("`checksum` is for a single file, not for a folder"));
         }
         let path = paths::absolute("dest", dest, self.context)?;
-        let path = if src.ends_with('/') { path } else { path.join(base_name(src)?) };
-        self.directory(&path)?;
-        Ok(path)
+        Ok(if src.ends_with('/') { path } else { path.join(base_name(src)?) })
     }
 
     fn directory(&mut self, path: &Path) -> Result<(), PlanError> {
@@ -255,6 +256,7 @@ impl Copy<'_, '_> {
 
     fn tree(&mut self, src: &str, names: Vec<String>, dest: &str) -> Result<Map<String, Json>, PlanError> {
         let folder = self.folder(src, dest)?;
+        self.directory(&folder)?;
         for name in names {
             if name.ends_with('/') {
                 self.directory(&folder.join(name.trim_end_matches('/')))?;
@@ -283,6 +285,7 @@ impl Copy<'_, '_> {
             None => Err(PlanError::failed(format!("{} does not exist on this host", from.display()))),
             Some(stat) if stat.kind == FileKind::Directory => {
                 let folder = self.folder(src, dest)?;
+                self.copied_directory(&folder, stat.mode)?;
                 self.remote_tree(&from, &folder, &mut HashSet::new())?;
                 self.folder_result(src, &folder)
             }
@@ -293,6 +296,17 @@ impl Copy<'_, '_> {
                 self.file(&path, content, Some(stat.mode), Some(src))
             }
         }
+    }
+
+    /// A folder as its source is; `directory_mode` says otherwise for those that are made.
+    fn copied_directory(&mut self, path: &Path, mode: u32) -> Result<(), PlanError> {
+        let parent = path.parent().filter(|p| p.file_name().is_some());
+        parent.map_or(Ok(()), |parent| self.directory(parent))?;
+        let given = self.folders.mode.clone();
+        self.folders.mode.get_or_insert_with(|| format!("{:04o}", mode & 0o7777));
+        let made = self.directory(path);
+        self.folders.mode = given;
+        made
     }
 
     /// Copies what is in the folder `from`, following links but never in a circle.
@@ -308,12 +322,21 @@ impl Copy<'_, '_> {
             let (source, target) = (from.join(&name), to.join(&name));
             match self.draft.host.stat(&source, true)? {
                 Some(stat) if stat.kind == FileKind::Directory => {
-                    self.directory(&target)?;
+                    self.copied_directory(&target, stat.mode)?;
                     self.remote_tree(&source, &target, seen)?;
                 }
                 Some(stat) => {
                     let content = self.draft.host.read(&source)?;
-                    place(&mut self.draft, &target, content, Some(stat.mode), &self.options)?;
+                    // As Ansible: where nothing says otherwise, a file that is copied is copied with its mode.
+                    let keep = self.options.wanted.mode.is_none() && !holds(&self.draft, &target, &content)?;
+                    if keep {
+                        self.options.wanted.mode = Some(PRESERVE.to_owned());
+                    }
+                    let placed = place(&mut self.draft, &target, content, Some(stat.mode), &self.options);
+                    if keep {
+                        self.options.wanted.mode = None;
+                    }
+                    placed?;
                 }
                 None => return Err(PlanError::failed(format!("{} is a link to nothing: it can't be copied", source.display()))),
             }

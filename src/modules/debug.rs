@@ -11,7 +11,7 @@ pub const MODULE: Module = Module {
     collections: super::BUILTIN,
     aliases: &[],
     doc: "Shows a message or the value of a variable.\n\
-          A variable that is not defined is an error, as everywhere else.",
+          Of a variable that is not defined `var` says so; in `msg` it is an error, as everywhere else.",
     args: &[
         Arg::new("msg", Kind::Any, "what to show").default("Hello world!"),
         Arg::new("var", Kind::Str, "a variable or expression, without braces, whose value to show"),

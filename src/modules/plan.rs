@@ -63,7 +63,7 @@ pub struct Plan {
     pub result: Map<String, Json>,
     /// What the result does beyond the host: facts, variables, control flow.
     pub effects: Vec<Effect>,
-    /// Skipped, with this reason (`command` with `creates`, …).
+    /// Skipped, with this reason (`debug` below its verbosity).
     pub skipped: Option<String>,
     /// Things the operator should see.
     pub warnings: Vec<String>,
@@ -91,6 +91,10 @@ pub enum PlanError {
     /// The task fails: message, and fields for its result.
     #[error("{0}")]
     Failed(String, Map<String, Json>),
+    /// The task fails, by nothing that its module found on the host: a variable is not there, a file of the controller is
+    /// not. Its `failed_when` has no say then.
+    #[error("{0}")]
+    Outside(String),
     /// A dry run can't know.
     #[error("unknown until applied: {0}")]
     Unknown(String),

@@ -22,8 +22,8 @@ pub const MODULE: Module = Module {
         FOLLOW,
         Arg::new("newline_sequence", Kind::Choice(&["\n", "\r", "\r\n", "\\n", "\\r", "\\r\\n"]), "what ends lines").default("\\n"),
         Arg::new("output_encoding", Kind::Str, "only `utf-8` is supported").default("utf-8"),
-        Arg::new("trim_blocks", Kind::Bool, "only the default is supported; templates can say it in their first line").default("yes"),
-        Arg::new("lstrip_blocks", Kind::Bool, "only the default is supported; templates can say it in their first line").default("no"),
+        Arg::new("trim_blocks", Kind::Bool, "drop the line break after a block").default("yes"),
+        Arg::new("lstrip_blocks", Kind::Bool, "drop blanks before a block that begins a line").default("no"),
         Arg::new("block_start_string", Kind::Str, "only the default is supported").default("{%"),
         Arg::new("block_end_string", Kind::Str, "only the default is supported").default("%}"),
         Arg::new("variable_start_string", Kind::Str, "only the default is supported").default("{{"),
@@ -37,7 +37,6 @@ pub const MODULE: Module = Module {
 };
 
 fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
-    let first_line = "only the default is supported; write `#jinja2: …` as the template's first line";
     let markers = "only Jinja's usual markers are supported";
     if !args.str("output_encoding").is_some_and(|e| e.eq_ignore_ascii_case("utf8")) {
         refuse(args, &[("output_encoding", Some(json!("utf-8")), "text is written as UTF-8")])?;
@@ -45,8 +44,6 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
     refuse(
         args,
         &[
-            ("trim_blocks", Some(json!(true)), first_line),
-            ("lstrip_blocks", Some(json!(false)), first_line),
             ("block_start_string", Some(json!("{%")), markers),
             ("block_end_string", Some(json!("%}")), markers),
             ("variable_start_string", Some(json!("{{")), markers),
@@ -58,7 +55,7 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
     let src = args.required("src")?;
     let file = context.files.get(src, "templates")?;
     let source = String::from_utf8(file.content).map_err(|_| PlanError::failed(format!("{} is not UTF-8 text", file.path)))?;
-    let mut text = (context.render)(&source, &file.path)?;
+    let mut text = (context.render)(&with_settings(args, source), &file.path)?;
     match args.str("newline_sequence") {
         Some("\r\n" | "\\r\\n") => text = text.replace("\r\n", "\n").replace('\n', "\r\n"),
         Some("\r" | "\\r") => text = text.replace("\r\n", "\n").replace('\n', "\r"),
@@ -72,4 +69,21 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
     let mut result = fields(json!({"dest": dest, "checksum": sum, "src": file.path}));
     describe(&draft.host, &dest, true, &mut result);
     Ok(draft.finish(result))
+}
+
+/// The template with what arguments say about blocks in its first line, where its own settings stand: those come later, and
+/// win.
+fn with_settings(args: &Args, source: String) -> String {
+    let given = |name, default| args.bool(name).filter(|on| *on != default);
+    let settings: Vec<String> = [("trim_blocks", given("trim_blocks", true)), ("lstrip_blocks", given("lstrip_blocks", false))]
+        .into_iter()
+        .filter_map(|(name, on)| on.map(|on| format!("{name}:{}", if on { "True" } else { "False" })))
+        .collect();
+    if settings.is_empty() {
+        return source;
+    }
+    match source.strip_prefix("#jinja2:") {
+        Some(own) => format!("#jinja2: {},{own}", settings.join(",")),
+        None => format!("#jinja2: {}\n{source}", settings.join(",")),
+    }
 }

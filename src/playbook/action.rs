@@ -228,13 +228,13 @@ pub(crate) fn arguments(module: &Module, call: &Call, args: Option<&Node>, defau
             ),
         }
     }
-    // An inner level's default wins over an outer one's.
-    for node in defaults.iter().rev() {
-        for (key, value) in node.as_map().map(|m| m.0.as_slice()).unwrap_or_default() {
-            if let Some(map) = value.as_map().filter(|_| module.answers_to(&key.key_text())) {
-                add_missing(module, &mut entries, map);
-            }
-        }
+    // As Ansible: an inner level's defaults for a module take the place of an outer one's, all of them.
+    let own = |node: &Node| {
+        let (_, value) = node.as_map()?.iter().find(|(key, _)| module.answers_to(&key.key_text()))?;
+        value.as_map().cloned()
+    };
+    if let Some(map) = defaults.iter().rev().find_map(own) {
+        add_missing(module, &mut entries, &map);
     }
     let map = Mapping(entries);
     check_args(module, &map, out);

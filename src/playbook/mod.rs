@@ -17,6 +17,7 @@
 //! | `tags` | `--tags`, `--skip-tags` |
 //! | `notify` | handlers that answer |
 //! | `reach`, `words` | files, variables and rights a play needs |
+//! | `hostvars` | which tasks read other hosts' variables, and which |
 //! | `extra` | `-e` |
 //! | `list` | `--list-tasks`, `--list-tags`, `--list-hosts` |
 //! | `loader` | reading files, giving out ids, gathering errors |
@@ -27,6 +28,7 @@ mod action;
 mod compile;
 mod extra;
 mod files;
+pub mod hostvars;
 mod include;
 mod keywords;
 mod list;
@@ -272,6 +274,21 @@ impl PlaySource {
     /// will name.
     pub fn referenced(&self) -> Option<BTreeSet<String>> {
         (!self.reach.all).then(|| self.reach.names.clone())
+    }
+
+    /// What the play reads of other hosts' variables.
+    pub fn hostvars_read(&self) -> &hostvars::Read {
+        &self.reach.read
+    }
+
+    /// The variables that lead to `hostvars`; `inventory` are the inventory's, with what they mention.
+    pub fn hostvars_lead(&self, inventory: &hostvars::Mentions) -> BTreeSet<String> {
+        hostvars::leading(&[&self.reach.variables, inventory]).into_iter().map(str::to_owned).collect()
+    }
+
+    /// Tasks that read other hosts' variables, by what [`PlaySource::hostvars_lead`] says.
+    pub fn hostvars_tasks(&self, lead: &BTreeSet<String>) -> Vec<u32> {
+        self.reach.tasks.iter().filter(|(_, names)| names.iter().any(|n| lead.contains(n))).map(|(id, _)| *id).collect()
     }
 
     /// The host pattern as one text, its templates rendered with `extra` and the play's own variables.

@@ -1,12 +1,13 @@
 //! What a play can reach: files on the controller, other hosts' variables, variables at all, root's rights.
 
+use super::hostvars::{Mentions, Read, mentions, task_mentions};
 use super::notify::each;
 use super::read;
 use super::{PlaySource, StaticFile, words};
 use crate::diag::{Diagnostic, Diagnostics, Loc};
 use crate::play::{Action, Include, Item, Privilege, Task};
 use crate::yaml::{self, Node, Value};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 /// Names a play's texts mention.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +17,12 @@ pub(crate) struct Reach {
     pub all: bool,
     /// Some text mentions `hostvars`.
     pub hostvars: bool,
+    /// What is read of other hosts.
+    pub read: Read,
+    /// What each task mentions, by its id.
+    pub tasks: HashMap<u32, BTreeSet<String>>,
+    /// What each variable of the play and its roles mentions.
+    pub variables: Mentions,
 }
 
 /// Modules with a file of the controller: argument names, and the subfolder it is looked for in.
@@ -33,17 +40,19 @@ const LARGEST: u64 = 1 << 20;
 pub(crate) fn look(source: &mut PlaySource, out: &mut Diagnostics) {
     let mut reach = Reach { all: source.open, ..Reach::default() };
     let mut files: Vec<StaticFile> = vec![];
-    for (_, value) in &source.play.vars.0 {
-        reach.see(value, false);
+    for (name, value) in &source.play.vars.0 {
+        reach.define(name, value);
     }
     for role in source.play.roles.iter().chain(source.play.includes.iter().flat_map(|(_, i)| &i.roles)) {
-        role.defaults.0.iter().chain(&role.vars.0).for_each(|(_, value)| reach.see(value, false));
+        role.defaults.0.iter().chain(&role.vars.0).for_each(|(name, value)| reach.define(name, value));
     }
     for item in items(source) {
         each(item, &mut |task| {
-            task_nodes(task, &mut |node, bare| reach.see(node, bare));
+            task_texts(task, &mut |node, bare| reach.see(node, bare));
+            let names = task_mentions(task, &mut reach.read);
+            reach.hostvars |= names.contains("hostvars");
+            reach.tasks.insert(task.id, names);
             let Action::Module { name, args, .. } = &task.action else { return };
-            bare_expressions(name, args, &mut |node| reach.see(node, true));
             let Some((_, keys, subfolder)) = FILES.iter().find(|(module, ..)| module == name) else { return };
             let file = static_file(task, args, keys, subfolder, out);
             match (name.as_str(), &file) {
@@ -84,7 +93,14 @@ impl Reach {
         }
     }
 
+    /// Looks through a variable.
+    fn define(&mut self, name: &str, value: &Node) {
+        mentions(value, false, self.variables.entry(name.to_owned()).or_default());
+        self.see(value, false);
+    }
+
     fn see_text(&mut self, text: &str, bare: bool) {
+        self.read.see(text);
         self.hostvars |= text.contains("hostvars");
         let before = self.names.len();
         words::collect(text, bare, &mut self.names);
@@ -127,6 +143,9 @@ impl Reach {
                 super::loader::check_tags(&node, out);
                 super::texts::template(&node, out);
                 self.see(&node, false);
+                for (key, value) in node.as_map().iter().flat_map(|m| m.iter()) {
+                    mentions(value, false, self.variables.entry(key.key_text()).or_default());
+                }
             }
             Err(errors) => out.0.extend(errors.0),
         }
@@ -158,6 +177,14 @@ pub(crate) fn privilege(source: &PlaySource, default: bool) -> Privilege {
     }
     root |= source.open && default;
     if root { Privilege::Root } else { Privilege::Connection }
+}
+
+/// Every text of a task, and whether it is an expression without braces.
+pub(crate) fn task_texts<'a>(task: &'a Task, see: &mut dyn FnMut(&'a Node, bool)) {
+    task_nodes(task, see);
+    if let Action::Module { name, args, .. } = &task.action {
+        bare_expressions(name, args, &mut |node| see(node, true));
+    }
 }
 
 /// Every node of a task that may hold a template.
@@ -202,7 +229,7 @@ fn task_nodes<'a>(task: &'a Task, see: &mut dyn FnMut(&'a Node, bool)) {
 }
 
 /// Arguments that are expressions without braces.
-fn bare_expressions(module: &str, args: &Node, see: &mut dyn FnMut(&Node)) {
+fn bare_expressions<'a>(module: &str, args: &'a Node, see: &mut dyn FnMut(&'a Node)) {
     let Some(map) = args.as_map() else { return };
     let arg = match module {
         "assert" => map.get("that"),

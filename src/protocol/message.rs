@@ -67,6 +67,8 @@ pub enum ToAgent {
         key: String,
         /// The tasks, or the errors as text.
         included: Result<Box<Included>, String>,
+        /// As [`PlayRun::meets`].
+        meets: Vec<u32>,
     },
     /// Answer to [`ToController::NeedModule`].
     Module {
@@ -100,6 +102,8 @@ pub enum ToAgent {
         key: String,
         /// For `run_once`: what became of the task on the host that did it. `None`: do it yourself.
         once: Option<Result<Box<Once>, String>>,
+        /// What `hostvars` says of other hosts, where that is new to this one.
+        hostvars: Map<String, Json>,
     },
     /// Do a task for another host, and answer with [`ToController::Delegated`].
     Delegate {
@@ -130,6 +134,10 @@ pub struct PlayRun {
     pub files: Vec<(String, FileRef)>,
     /// Tell the controller this host's facts and variables at the end: other hosts' plays read them.
     pub share: bool,
+    /// Tasks, by id, that read `hostvars`: the hosts meet before them, and tell each other what they know.
+    pub meets: Vec<u32>,
+    /// The variables that are read through `hostvars`; `None`: any.
+    pub told: Option<Vec<String>>,
 }
 
 /// A host's variables, by precedence, low to high.
@@ -139,7 +147,7 @@ pub struct HostVars {
     pub inventory: Vars,
     /// `-e`.
     pub extra: Vars,
-    /// Magic variables: `inventory_hostname`, `groups`, `group_names`, `play_hosts`, `hostvars` (only if the play refers to it), ….
+    /// Magic variables: `inventory_hostname`, `groups`, `group_names`, `play_hosts`, ….
     pub magic: Map<String, Json>,
 }
 
@@ -224,6 +232,10 @@ pub enum ToController {
         key: String,
         /// `run_once`: one host does it. Otherwise all do, when all are here.
         once: bool,
+        /// It is for `hostvars`.
+        hostvars: bool,
+        /// This host's variables for it, unless they are as they were told before.
+        told: Option<Map<String, Json>>,
     },
     /// What became of the `run_once` task this host was told to do.
     OnceDone {
@@ -336,6 +348,8 @@ pub struct TaskReport {
     pub status: Status,
     /// Failed, but `ignore_errors` or a `rescue` took it.
     pub ignored: bool,
+    /// It was a `rescue`.
+    pub rescued: bool,
     /// One line: why failed, skipped or unknown, or what `debug` says.
     pub message: String,
     /// What was (or would be) changed.

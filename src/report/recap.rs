@@ -127,6 +127,10 @@ fn details(host: &HostSummary, class: &Class, paint: Paint) -> Vec<String> {
     if matches!(class, Class::Failed | Class::Stopped | Class::Unknown) && host.changes > 0 {
         said(changes_word(host.changes));
     }
+    if host.ran > 0 {
+        let n = host.ran;
+        said(format!("{n} command{} ran and count{} as no change", if n == 1 { "" } else { "s" }, if n == 1 { "s" } else { "" }));
+    }
     if host.not_done > 0 {
         said(format!("{} not done", tasks_word(host.not_done)));
     }
@@ -152,7 +156,7 @@ fn next(summary: &Summary, about: &About<'_>) -> Vec<String> {
         return out;
     }
     // What was refused from the start has written none.
-    if changed || summary.hosts.values().any(|h| h.changes > 0) {
+    if changed || summary.hosts.values().any(|h| h.changes + h.ran > 0) {
         out.push(format!("Journal: fettle journal {} --run {}", about.inventory, about.run));
     }
     if !left.is_empty() {
@@ -173,12 +177,14 @@ pub fn ansible_recap(summary: &Summary, paint: Paint) -> Vec<String> {
             Class::Failed | Class::Unreachable => Tone::Bad,
         };
         out.push(format!(
-            "{}: ok={:<4} changed={:<4} unreachable={unreachable:<4} failed={:<4} skipped={:<4} rescued=0    ignored={:<4} unknown={}",
+            "{}: ok={:<4} changed={:<4} unreachable={unreachable:<4} failed={:<4} skipped={:<4} rescued={:<4} ignored={:<4} unknown={}",
             paint.text(tone, &format!("{name:<26}")),
-            h.ok,
+            // As ansible-playbook counts: what `ignore_errors` took is ok, too.
+            h.ok + h.ignored,
             h.changed,
             h.failed,
             h.skipped,
+            h.rescued,
             h.ignored,
             h.unknown
         ));

@@ -93,6 +93,7 @@ mod tests {
             summary: false,
             status: Status::Ok,
             ignored: false,
+            rescued: false,
             message: String::new(),
             changes: vec![],
             result: serde_json::Map::new(),

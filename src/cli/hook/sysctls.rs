@@ -98,7 +98,7 @@ mod tests {
         let encode = |t: &str| base64::engine::general_purpose::STANDARD.encode(t);
         let results: Vec<Json> = files.iter().map(|(p, t)| json!({"item": p, "content": encode(t)})).collect();
         serde_json::from_value(json!({"task": 1, "loc": {"file": "x", "line": 1, "column": 1, "len": 0}, "name": "x", "module": "slurp",
-            "handler": false, "item": null, "summary": true, "status": "ok", "ignored": false, "message": "", "changes": [],
+            "handler": false, "item": null, "summary": true, "status": "ok", "ignored": false, "rescued": false, "message": "", "changes": [],
             "result": {"results": results}, "warnings": [], "millis": 0}))
         .unwrap()
     }

@@ -6,6 +6,7 @@ use crate::controller::files::list;
 use crate::controller::kubernetes;
 use crate::play::Include;
 use crate::playbook::find_file;
+use crate::playbook::hostvars::included_tasks;
 use crate::protocol::{ToAgent, ToController, VERSION};
 use crate::transport::LinkEvent;
 use std::path::{Path, PathBuf};
@@ -97,7 +98,8 @@ impl Run<'_> {
                     self.remember(&included.items);
                     self.remember(&included.handlers);
                 }
-                link(self, ToAgent::Include { key: Include::key(task, &name), included });
+                let meets = included.as_ref().map_or_else(|_| vec![], |i| included_tasks(i, &self.hostvars.lead));
+                link(self, ToAgent::Include { key: Include::key(task, &name), included, meets });
             }
             ToController::NeedModule { task, module, args, check, diff } => {
                 let request = kubernetes::Request { task, module, args, check, diff, node: self.node(&host), local: self.is_local(&host) };
@@ -108,13 +110,19 @@ impl Run<'_> {
                     let _ = sender.send((index, LinkEvent::Answer(Box::new(ToAgent::Module { task: request.task, done }))));
                 });
             }
-            ToController::Meet { key, once } => self.meet(index, key, once),
+            ToController::Meet { key, once, hostvars, told } => {
+                if let Some(told) = told {
+                    self.hostvars.hear(&host, told);
+                }
+                self.meet(index, key, once, hostvars);
+            }
             ToController::OnceDone { key, once } => self.once_done(index, &key, once),
             ToController::NeedDelegate { task, to, root, errand } => self.delegate(index, task, &to, root, errand),
             ToController::PlayDone { failed, fatal, not_done, stopped, pending_handlers, variables } => {
                 self.hosts[index].busy = false;
                 if !variables.is_empty() {
                     self.shared.insert(host.clone(), variables);
+                    self.hostvars.forget(&host);
                 }
                 let totals = self.summary.host(&host);
                 totals.not_done += not_done;

@@ -10,7 +10,8 @@ use crate::playbook::PlaySource;
 use crate::protocol::{Errand, Once, ToAgent, ToController, VERSION};
 use crate::transport::{Kind, LinkEvent, open};
 use crate::yaml::Value;
-use std::collections::HashMap;
+use serde_json::Map;
+use std::collections::{HashMap, HashSet};
 
 /// What became of a task on the host that did it for all, or why nobody knows.
 type Done = Result<Box<Once>, String>;
@@ -22,6 +23,10 @@ pub(super) struct Together {
     batch: Vec<usize>,
     /// Where hosts wait for all others.
     waiting: HashMap<usize, String>,
+    /// Of those, who wait for what others know of themselves.
+    listening: HashSet<usize>,
+    /// All hosts of the batch take part, however many may run at once.
+    pub(super) everyone: bool,
     /// Where hosts wait for a task that one does for all.
     asking: HashMap<usize, String>,
     /// These tasks: who does it, and what became of it.
@@ -57,7 +62,10 @@ impl Run<'_> {
     }
 
     /// A host waits at a place.
-    pub(super) fn meet(&mut self, index: usize, key: String, once: bool) {
+    pub(super) fn meet(&mut self, index: usize, key: String, once: bool, hostvars: bool) {
+        if hostvars {
+            self.together.listening.insert(index);
+        }
         if once {
             self.together.asking.insert(index, key)
         } else {
@@ -74,14 +82,15 @@ impl Run<'_> {
         }
     }
 
-    /// Lets those go on who need not wait any longer. To be called after every event.
-    pub(super) fn settle(&mut self) {
+    /// Lets those go on who need not wait any longer. To be called after every event; `begun`: every host of the batch has
+    /// begun.
+    pub(super) fn settle(&mut self, begun: bool) {
         let busy: Vec<usize> = self.together.batch.iter().copied().filter(|i| self.hosts[*i].busy).collect();
-        let hosts = &self.hosts;
         let names = &self.names;
         let t = &mut self.together;
         t.waiting.retain(|i, _| busy.contains(i));
         t.asking.retain(|i, _| busy.contains(i));
+        t.listening.retain(|i| busy.contains(i));
         // Who was to do it and ended without a word takes the answer along.
         for (runner, result) in t.once.values_mut() {
             if result.is_none() && !busy.contains(runner) {
@@ -106,12 +115,19 @@ impl Run<'_> {
         }
         // All are here, or wait for one that is.
         if answers.is_empty() && !t.waiting.is_empty() && busy.iter().all(|i| t.waiting.contains_key(i) || t.asking.contains_key(i)) {
-            answers.extend(t.waiting.drain().map(|(index, key)| (index, key, None)));
+            // What hosts that have not begun will know of themselves is not known yet.
+            t.everyone |= !t.listening.is_empty();
+            if begun || t.listening.is_empty() {
+                answers.extend(t.waiting.drain().map(|(index, key)| (index, key, None)));
+            }
         }
         for (index, key, once) in answers {
-            if let Some(link) = &hosts[index].link {
-                link.send(ToAgent::Go { key, once });
-            }
+            let hostvars = if once.is_none() && self.together.listening.remove(&index) {
+                self.hostvars.news(index, &self.names[index], self.inventory, &self.options.extra, &self.shared)
+            } else {
+                Map::new()
+            };
+            self.hosts[index].send(ToAgent::Go { key, once, hostvars });
         }
     }
 

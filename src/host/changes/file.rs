@@ -205,11 +205,19 @@ pub(crate) fn restore_file(before: &dyn View, path: &Path, follow: bool, secret:
 /// Copies the file at `place` beside it, with attributes, under Ansible's name for backups.
 fn back_up(place: &Path, old: &Stat) -> Result<PathBuf, ChangeError> {
     let failed = |e: &io::Error| io_error("back up", place, e);
-    let mut name = place.as_os_str().to_owned();
-    name.push(format!(".{}.{}", std::process::id(), clock::backup_suffix(SystemTime::now())));
-    let backup = PathBuf::from(name);
     let mut from = std::fs::File::open(place).map_err(|e| failed(&e))?;
-    let mut to = new_file(&backup, 0o600).map_err(|e| failed(&e))?;
+    // The name tells the second: a file may be backed up several times in one. A bound, as each try costs a call.
+    let mut tries = 0..1000;
+    let (backup, mut to) = loop {
+        let mut name = place.as_os_str().to_owned();
+        let again = tries.next().filter(|n| *n > 0).map(|n| format!("-{n}")).unwrap_or_default();
+        name.push(format!(".{}{again}.{}", std::process::id(), clock::backup_suffix(SystemTime::now())));
+        let backup = PathBuf::from(name);
+        match new_file(&backup, 0o600) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && !tries.is_empty() => {}
+            made => break (backup, made.map_err(|e| failed(&e))?),
+        }
+    };
     let copied = io::copy(&mut from, &mut to)
         .and_then(|_| set_all(&to, Some(old.uid), Some(old.gid), old.mode, &xattrs_of(place)?))
         .and_then(|()| to.sync_all());

@@ -145,7 +145,7 @@ fn templates_are_rendered() {
         settle(&mut host, "template", json!({"src": "page.j2", "dest": "/etc/page", "newline_sequence": "\\r\\n", "mode": "0640"}));
     assert_eq!((text(&host, "/etc/page").as_str(), &result["mode"]), ("x=5\r\n", &json!("0640")));
     assert!(host.stat(Path::new("/etc/page.j2"), true).unwrap().is_none());
-    for (name, value) in [("trim_blocks", json!(false)), ("variable_start_string", json!("[[")), ("output_encoding", json!("latin-1"))] {
+    for (name, value) in [("variable_start_string", json!("[[")), ("output_encoding", json!("latin-1"))] {
         let mut args = json!({"src": "page.j2", "dest": "/etc/page"});
         args[name] = value;
         assert!(failure(&host, "template", args).contains(name));

@@ -91,7 +91,7 @@ fn commands_are_one_opaque_change() {
         json!({"_raw_params": "x", "removes": "/etc/none"}),
     ] {
         let p = plan(&host, "command", args).unwrap();
-        assert!(p.changes.is_empty() && p.skipped.is_some() && p.result["rc"] == 0);
+        assert!(p.changes.is_empty() && p.skipped.is_none() && p.result["rc"] == 0);
     }
     assert!(failure(&host, "command", json!({"_raw_params": "echo 'a"})).contains("quote"));
     assert!(failure(&host, "command", json!({"_raw_params": "a", "argv": ["b"]})).contains("exclude"));

@@ -212,7 +212,8 @@ fn arguments_in_every_form() {
         .collect();
     use serde_json::json;
     assert_eq!(args[0], json!({"path": "/a", "mode": "0644", "state": "touch"}));
-    assert_eq!(args[1], json!({"path": "/b", "state": "directory", "mode": "0600"}));
+    // Inner defaults of a module replace the outer ones, all of them.
+    assert_eq!(args[1], json!({"path": "/b", "state": "directory"}));
     assert_eq!(args[2], json!({"path": "/c", "mode": "0600", "state": "touch"}));
     assert_eq!(args[3], json!({"path": "/d", "mode": "0700", "state": "touch"}));
     assert_eq!(args[4], json!({"creates": "/tmp/x", "_raw_params": "dd if=/dev/zero of=\"/tmp/a b\""}));
