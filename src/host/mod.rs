@@ -24,7 +24,7 @@ pub mod view;
 pub mod zone;
 
 pub use changes::mkfs::{name_all, name_signature, partitions_hold};
-pub use changes::mount::{ambiguous, filesystems, is_whole};
+pub use changes::mount::{ambiguous, filesystems, is_other_name, is_whole};
 pub use changes::options::{changes_on_remount, missing_options, own_options, refused_option};
 pub(crate) use changes::umask;
 pub use changes::{RESETS, normalise, same_value, split_words, sysctl_path};

@@ -4,7 +4,7 @@
 
 use super::options::{self, missing_options, own_options};
 use crate::host::act::Act;
-use crate::host::block;
+use crate::host::block::{self, Disk};
 use crate::host::change::{MountChange, Unmount};
 use crate::host::{Change, ChangeError, FileKind, Mount, Outcome, Overlay, RealHost, View, ViewError};
 use std::path::{Path, PathBuf};
@@ -58,6 +58,12 @@ pub fn ambiguous(uuid: &str, devices: &[PathBuf]) -> String {
     )
 }
 
+/// Whether `other` is the disk at `path` by another way to it: a second port or path that nothing has put together.
+pub fn is_other_name(disks: &[Disk], path: &Path, other: &Path) -> bool {
+    let of = |path: &Path| disks.iter().find(|d| d.path == path);
+    of(path).zip(of(other)).is_some_and(|(one, two)| one.device != two.device && one.is_same_as(two))
+}
+
 /// The device behind a change's source: the one that the plan named, if it (and no other) has the filesystem.
 fn device(change: &MountChange, view: &dyn View) -> Result<PathBuf, ChangeError> {
     let Some(uuid) = change.source.strip_prefix("UUID=") else {
@@ -65,7 +71,11 @@ fn device(change: &MountChange, view: &dyn View) -> Result<PathBuf, ChangeError>
     };
     let uuid = uuid.trim_matches('"').to_ascii_lowercase();
     let Filesystems { known, unknown } = filesystems(view)?;
-    let found: Vec<PathBuf> = known.into_iter().filter(|(_, held)| *held == uuid).map(|(path, _)| path).collect();
+    let mut found: Vec<PathBuf> = known.into_iter().filter(|(_, held)| *held == uuid).map(|(path, _)| path).collect();
+    if let Some(named) = change.device.as_ref().filter(|named| found.len() > 1 && found.contains(named)) {
+        let disks = block::disks(view)?;
+        found.retain(|path| path == named || !is_other_name(&disks, named, path));
+    }
     match (found.as_slice(), &change.device, unknown) {
         ([_, _, ..], ..) => Err(ChangeError::new(ambiguous(&uuid, &found))),
         ([one], None, _) => Ok(one.clone()),

@@ -10,7 +10,7 @@ use crate::host::block::{self, Disk};
 use crate::host::change::{SetAttributes, Unmount, WriteFile};
 use crate::host::fstab::Fstab;
 use crate::host::identity::{Group, User};
-use crate::host::{Change, Signature, View, ambiguous, filesystems, refused_option};
+use crate::host::{Change, Signature, View, ambiguous, filesystems, is_other_name, refused_option};
 use disk::{Chosen, Settings, Wanted};
 use place::place;
 use serde_json::{Map, Value as Json, json};
@@ -167,8 +167,9 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
     for (disk, target, uuid) in all.iter().filter(|_| mounting) {
         // As it will be: what is there and stays, and what is made.
         let stays = held.iter().filter(|(path, of)| of == uuid && !made(path)).map(|(path, _)| path);
-        let new = all.iter().filter(|(disk, _, of)| of == uuid && made(&disk.path)).map(|(disk, ..)| &disk.path);
-        let with: Vec<PathBuf> = stays.chain(new).cloned().collect();
+        let new = all.iter().filter(|(other, _, of)| of == uuid && made(&other.path)).map(|(other, ..)| &other.path);
+        let with = stays.chain(new).filter(|path| !is_other_name(&disks, &disk.path, path));
+        let with: Vec<PathBuf> = with.cloned().collect();
         if with.len() < 2 {
             continue;
         }

@@ -47,6 +47,12 @@ fn one_disk_under_two_names_is_refused() {
     );
     let one = run(&o, json!({"devices": ["sda"]})).unwrap();
     assert_eq!(format(&one).disk.path, Path::new("/dev/sda"));
+    // What is made by the one name is seen by the other as well, which is no copy.
+    let mut made = o.clone();
+    assert_eq!(apply::predict_all(&one.changes, &mut made, apply::Options::default()).error(), None);
+    made.set_probe("/dev/sdb", xfs(&format(&one).uuid));
+    let again = run(&made, json!({"devices": ["sda"]})).unwrap();
+    assert_eq!((kinds(&again), again.warnings), (vec![], vec![]));
     // LUNs of one array: one serial number, but other WWNs.
     let mut luns = o.clone();
     luns.set_file("/sys/block/sda/wwid", "naa.1", 0o444, 0, 0);
@@ -66,7 +72,7 @@ fn a_filesystem_that_has_a_copy_is_refused() {
     o.set_probe("/dev/sdc", xfs(id));
     for devices in [json!(["sda"]), json!(["sda", "sdc"])] {
         let message = refused(&o, json!({"devices": devices, "adopt": true}));
-        let wanted = format!("/dev/sda (1 GiB, serial SER-sda): /dev/sdc holds a filesystem of the same UUID ({id})");
+        let wanted = format!("/dev/sda (1 GiB, serial SER-sda): /dev/sda and /dev/sdc hold filesystems with one UUID ({id})");
         assert!(message.contains(&wanted), "{message}");
     }
     // Not a copy, but what makes up a multipath device.
@@ -138,7 +144,7 @@ fn what_partitions_hold_is_shown_and_compared_again() {
     o.set_probe("/dev/sda", xfs(&format(&made).uuid));
     partition(&mut o, vec![]);
     let plan = run(&o, json!({"devices": ["sda"]})).unwrap();
-    assert_eq!(kinds(&plan), ["mkdir", "mkdir", "write", "mount", "attributes"]);
+    assert_eq!(kinds(&plan), ["mkdir", "mkdir", "mount", "write", "attributes"]);
     assert!(plan.warnings[0].contains("the kernel still lists sda1"), "{:?}", plan.warnings);
 }
 
