@@ -1,6 +1,6 @@
 //! The check before a run: syntax, and every filter, test, function and lookup by name.
 
-use super::engine::{environment, is_template, single_expression, unqualify, words};
+use super::engine::{environment, is_template, prepare, single_expression, unqualify, words};
 use super::filters::REFUSED;
 use super::lookups::{Builtin, KNOWN, Lookups};
 use super::tests::REFUSED as REFUSED_TESTS;
@@ -24,9 +24,10 @@ pub fn check(node: &Node, bare: bool) -> Vec<Diagnostic> {
         if bare && !is_template(text) {
             expression(text, loc, &mut found);
         } else if is_template(text) {
-            match single_expression(text) {
-                Some(inner) if parse_expr(&unqualify(inner)).is_ok() => expression(inner, loc, &mut found),
-                _ => template(text, loc, &mut found),
+            let text = prepare(text);
+            match single_expression(&text) {
+                Some(inner) if parse_expr(inner).is_ok() => expression(inner, loc, &mut found),
+                _ => template(&text, loc, &mut found),
             }
         }
     });
@@ -77,8 +78,7 @@ fn expression(text: &str, loc: &Loc, found: &mut Vec<Diagnostic>) {
 }
 
 fn template(text: &str, loc: &Loc, found: &mut Vec<Diagnostic>) {
-    let text = unqualify(text);
-    match parse(&text, "", Default::default()) {
+    match parse(text, "", Default::default()) {
         Ok(ast::Stmt::Template(root)) => Names { loc, found }.stmts(&root.children),
         Ok(_) => {}
         Err(e) => found.push(Diagnostic::error(loc, format!("the template can't be read: {}", words(&e)))),

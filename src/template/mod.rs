@@ -2,13 +2,16 @@
 
 #[cfg(feature = "controller")]
 mod check;
+mod compile;
 mod convert;
+mod emit;
 mod engine;
 mod error;
 mod filters;
 mod functions;
 mod ghost;
 mod lookups;
+mod operators;
 mod pattern;
 mod scope;
 mod tests;

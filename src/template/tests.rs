@@ -3,7 +3,7 @@
 use super::convert::{first_unknown, to_json};
 use super::filters::regex;
 use super::ghost::{Absence, Ghost};
-use minijinja::value::{Kwargs, Value};
+use minijinja::value::{Kwargs, Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind};
 use serde_json::Value as Json;
 
@@ -28,9 +28,12 @@ pub fn add(env: &mut Environment<'static>) {
     for name in ["version", "version_compare"] {
         env.add_test(name, version);
     }
-    env.add_test("match", |text: &str, pattern: &str, options: Kwargs| regex::test(text, pattern, regex::Anchor::Start, &options));
-    env.add_test("search", |text: &str, pattern: &str, options: Kwargs| regex::test(text, pattern, regex::Anchor::None, &options));
-    env.add_test("regex", |text: &str, pattern: &str, options: Kwargs| regex::test(text, pattern, regex::Anchor::None, &options));
+    for (name, anchor) in [("match", regex::Anchor::Start), ("search", regex::Anchor::None), ("regex", regex::Anchor::None)] {
+        let test = move |text: &str, pattern: &str, options: Kwargs| regex::test(text, pattern, anchor, &options);
+        env.add_test(name, test);
+        // `selectattr` is given a name as a text.
+        env.add_test(format!("ansible.builtin.{name}"), test);
+    }
     env.add_test("contains", |list: &Value, item: &Value| {
         if let (Some(text), Some(part)) = (list.as_str(), item.as_str()) {
             return Ok(text.contains(part));
@@ -53,7 +56,8 @@ pub fn add(env: &mut Environment<'static>) {
     env.add_test("any", |list: &Value| Ok::<_, Error>(items(list)?.iter().any(truthy)));
     env.add_test("truthy", |v: &Value, options: Kwargs| bool_test(v, &options, true));
     env.add_test("falsy", |v: &Value, options: Kwargs| bool_test(v, &options, false));
-    env.add_test("mapping", |v: &Value| v.kind() == minijinja::value::ValueKind::Map);
+    env.add_test("sequence", |v: &Value| matches!(v.kind(), ValueKind::Seq | ValueKind::String | ValueKind::Map));
+    env.add_test("mapping", |v: &Value| v.kind() == ValueKind::Map);
     env.add_test("nan", |v: &Value| f64::try_from(v.clone()).is_ok_and(f64::is_nan));
     for name in REFUSED {
         env.add_test(*name, move |_: &Value| -> Result<bool, Error> {

@@ -80,8 +80,8 @@ fn values() {
         ("{{ nested | dict2items | map(attribute='key') | list }}", json!(["deep", "text"])),
         ("{{ (number == 5) | ternary('yes', 'no') }}", json!("yes")),
         ("{{ 'a1b22' | regex_findall('[0-9]+') }}", json!(["1", "22"])),
-        ("{{ 'node01' | regex_replace('^node(.*)$', 'n\\\\1') }}", json!("n01")),
-        ("{{ 'x=1' | regex_search('x=(.)', '\\\\1') }}", json!(["1"])),
+        ("{{ 'node01' | regex_replace('^node(.*)$', 'n\\1') }}", json!("n01")),
+        ("{{ 'x=1' | regex_search('x=(.)', '\\1') }}", json!(["1"])),
         ("{{ 'hello' | b64encode | b64decode }}", json!("hello")),
         ("{{ '/a/b.c' | basename }} {{ '/a/b.c' | dirname }}", json!("b.c /a")),
         ("{{ \"it's\" | quote }}", json!("'it'\"'\"'s'")),
@@ -110,6 +110,92 @@ fn values() {
     ] {
         assert_eq!(render(text).unwrap_or_else(|e| panic!("{text}: {e}")), wanted, "{text}");
     }
+}
+
+#[test]
+fn backslashes_in_braces_are_backslashes() {
+    for (text, wanted) in [
+        (r#"{{ "v1.2" | regex_replace("^v(\d+)\.(\d+)$", "\1-\2") }}"#, json!("1-2")),
+        (r#"{{ ["a", "b"] | join("\n") }}"#, json!(r"a\nb")),
+        (r#"{{ "C:\temp" }} {{ 'a\'b' }}"#, json!(r"C:\temp a\'b")),
+        (r#"x{{ "a\tb" }}y {% set q = "c\td" %}{{ q }}\t"#, json!("xa\\tby c\td\\t")),
+        (r#"{{ {"\t": 'ä\\'} }}"#, json!({"\\t": r"ä\\"})),
+        (r#"{% raw %}{{ "a\tb" }}{% endraw %}{{ "\\" }}"#, json!(r#"{{ "a\tb" }}\\"#)),
+    ] {
+        assert_eq!(render(text).unwrap_or_else(|e| panic!("{text}: {e}")), wanted, "{text}");
+    }
+    assert!(when(r#""a\tb" | length == 3"#).unwrap(), "a bare expression has Jinja's escapes");
+    assert_eq!(Engine::new().text(r#"{{ "a\tb" }}"#, "x.j2", &scope()).unwrap(), "a\tb", "and so has a template file");
+}
+
+#[test]
+fn what_has_no_order_is_not_compared() {
+    for text in [
+        "text5 > 3",
+        "3 < text5",
+        "text5 >= number",
+        "[text5, 3] | max == 3",
+        "[none, 3] | sort",
+        "[text5, 3] | min == 3",
+        "[number, text5] | select('gt', 3) | list",
+        "[{'v': text5}] | selectattr('v', '>', 4) | list",
+        "[{'v': text5}, {'v': 1}] | sort(attribute='v')",
+        "none < number",
+        "nested > 1",
+        "[1, text5] < [1, 2]",
+    ] {
+        assert!(matches!(when(text), Err(TemplateError::Failed(_))), "{text}: {:?}", when(text));
+    }
+    let error = when("text5 > 3").unwrap_err().to_string();
+    assert!(error.contains("the text '5' with the number 3") && error.contains("| int"), "{error}");
+    for text in [
+        "text5 | int > 3",
+        "text5 < '6'",
+        "true >= 1",
+        "1.5 < 2",
+        "[1, 2] < [1, 3]",
+        "['b', 'a'] | sort | first == 'a'",
+        "[3, 1.5, true] | min == true",
+        "disks | max(attribute='size') == disks[1]",
+        "-7 % 3 == 2 and 7 % -3 == -2",
+        "7.5 % 2 == 1.5",
+    ] {
+        assert!(when(text).unwrap_or_else(|e| panic!("{text}: {e}")), "{text}");
+    }
+    for text in ["number % 0", "number % 'x'", "nested % 2"] {
+        assert!(render(&format!("{{{{ {text} }}}}")).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn nothing_prints_as_nothing_and_one_value_keeps_its_type() {
+    for (text, wanted) in [
+        ("opt={{ none }}", json!("opt=")),
+        ("x{{ nope | default(omit) }}y", json!("xy")),
+        ("a{{ none ~ 'x' }} {{ none | string }} {{ [none] }}", json!("aNonex None [None]")),
+        ("{{ none }}{{ none }}", json!(null)),
+        ("{% if true %}{{ ['a', 'b'] }}{% else %}{{ [] }}{% endif %}", json!(["a", "b"])),
+        ("{% set q = 3 %}{{ q }}", json!(3)),
+        ("{{ [1] }}\n", json!([1])),
+        ("{{ [1] }}{# c #}", json!([1])),
+        ("{{ [1] }} ", json!("[1] ")),
+        ("{{ [1] }}{{ '' }}", json!("[1]")),
+        ("{{ 1 }}{{ 2 }}", json!("12")),
+        ("{% for x in [1] %}{{ x }}{% endfor %}", json!(1)),
+        ("{% if false %}x{% endif %}", json!(null)),
+        ("{% if true %}5{% endif %}", json!("5")),
+        ("{% if true %}{{ text5 }}{% endif %}", json!("5")),
+        ("{% if true %}{{ omit }}{% endif %}", json!(super::OMIT)),
+        ("{% if true %}{{ nested.deep }}{% endif %}", json!({"list": [1, 2, 3]})),
+        ("{{ 1e20 }} {{ 1e-5 }} {{ 1.5e300 }} {{ 2.0 }} {{ 0.25 }}", json!("1e+20 1e-05 1.5e+300 2.0 0.25")),
+        ("{{ '%05d-%s' % (42, 'a') }} {{ '%s' % number }}", json!("00042-a 5")),
+        ("{{ nested.deep.list[9].name | default('d') }} {{ nested['no'].x | default('e') }}", json!("d e")),
+        ("{{ disks | selectattr('name', 'ansible.builtin.match', 'sdb') | map(attribute='size') | list }}", json!([20])),
+    ] {
+        assert_eq!(render(text).unwrap_or_else(|e| panic!("{text}: {e}")), wanted, "{text}");
+    }
+    assert_eq!(Engine::new().text("opt={{ none }}\n", "x.j2", &scope()).unwrap(), "opt=\n");
+    assert!(matches!(render("{{ nested.deep.list[9] }}"), Err(TemplateError::Undefined(_))));
 }
 
 #[test]

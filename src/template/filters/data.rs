@@ -95,7 +95,6 @@ fn num(value: &Json) -> Result<f64, String> {
 /// Ansible's `bool`: texts that mean true; everything else that is not a boolean means false.
 fn bool(c: &Call) -> Result<Json, String> {
     Ok(match c.value() {
-        Json::Null => Json::Null,
         Json::Bool(b) => json!(b),
         Json::String(s) => json!(matches!(s.to_ascii_lowercase().as_str(), "yes" | "on" | "1" | "true")),
         Json::Number(n) => json!(n.as_f64() == Some(1.0)),
@@ -358,6 +357,7 @@ pub fn python_json(value: &Json, indent: Option<usize>) -> String {
                 out.push('}');
             }
             Json::String(s) => out.push_str(&ascii(s)),
+            Json::Number(_) => out.push_str(&super::text::python(value)),
             other => out.push_str(&other.to_string()),
         }
     }

@@ -86,9 +86,9 @@ pub fn python(value: &Json) -> String {
         Json::Null => "None".into(),
         Json::Bool(true) => "True".into(),
         Json::Bool(false) => "False".into(),
-        Json::Number(n) => match (n.as_i64(), n.as_f64()) {
-            (None, Some(x)) if x.fract() == 0.0 && x.abs() < 1e16 => format!("{x:.1}"),
-            _ => n.to_string(),
+        Json::Number(n) => match n.as_f64().filter(|_| n.is_f64()) {
+            Some(x) => float(x),
+            None => n.to_string(),
         },
         Json::String(s) => s.clone(),
         Json::Array(items) => format!("[{}]", items.iter().map(repr).collect::<Vec<_>>().join(", ")),
@@ -96,6 +96,18 @@ pub fn python(value: &Json) -> String {
             "{{{}}}",
             map.iter().map(|(k, v)| format!("{}: {}", repr(&Json::from(k.as_str())), repr(v))).collect::<Vec<_>>().join(", ")
         ),
+    }
+}
+
+/// A number as Python's `repr` prints it: with an exponent of two digits below 1e-4 and from 1e16 on.
+fn float(x: f64) -> String {
+    let text = format!("{x:e}");
+    match text.split_once('e').and_then(|(digits, power)| Some((digits, power.parse::<i32>().ok()?))) {
+        Some((digits, power)) if !(-4..16).contains(&power) => {
+            format!("{digits}e{}{:02}", if power < 0 { '-' } else { '+' }, power.abs())
+        }
+        _ if x.fract() == 0.0 => format!("{x:.1}"),
+        _ => x.to_string(),
     }
 }
 
