@@ -271,6 +271,10 @@ impl Names<'_> {
                 Stmt::Macro(m) => self.stmts(&m.body),
                 Stmt::Block(b) => self.stmts(&b.body),
                 Stmt::Do(d) => self.call(&d.call),
+                Stmt::Include(_) | Stmt::Import(_) | Stmt::FromImport(_) | Stmt::Extends(_) => self.found.push(
+                    Diagnostic::error(self.loc, "a template can't include, import or extend another one")
+                        .help("put the text into this template, or into a variable"),
+                ),
                 _ => {}
             }
         }
@@ -287,6 +291,7 @@ const FILTERS: &[&str] = &[
     "batch",
     "bool",
     "capitalize",
+    "checksum",
     "combine",
     "comment",
     "d",
@@ -338,6 +343,7 @@ const FILTERS: &[&str] = &[
     "round",
     "select",
     "selectattr",
+    "sha1",
     "sort",
     "split",
     "splitext",
@@ -351,8 +357,10 @@ const FILTERS: &[&str] = &[
     "to_json",
     "to_nice_json",
     "to_nice_yaml",
+    "to_uuid",
     "to_yaml",
     "trim",
+    "truncate",
     "type_debug",
     "union",
     "unique",

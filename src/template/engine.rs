@@ -5,7 +5,7 @@ use super::error::TemplateError;
 use super::ghost::{Absence, Ghost, watch};
 use super::lookups::{Builtin, Lookups};
 use super::scope::{Scope, Var};
-use super::{compile, emit, filters, functions, operators, tests};
+use super::{compile, emit, filters, functions, methods, operators, tests};
 use crate::diag::{Diagnostic, Loc};
 use crate::yaml::{Mapping, Node, Value as Yaml};
 use minijinja::syntax::SyntaxConfig;
@@ -259,6 +259,7 @@ impl Object for Root {
         }
         match self.scope.get(key) {
             None if functions::NAMES.contains(&key) => None,
+            None if key == "vars" => Some(Value::from_object(Vars(self.clone()))),
             None => Some(Ghost::value(Absence::Undefined(key.to_owned()))),
             Some(_) => match self.engine.variable(key, &self.scope) {
                 Ok(json) => {
@@ -279,6 +280,22 @@ impl Object for Root {
                 Err(TemplateError::Failed(d)) => Some(Value::from(Error::new(ErrorKind::InvalidOperation, format!("{d}")))),
             },
         }
+    }
+}
+
+/// All variables as the mapping `vars`.
+#[derive(Debug)]
+struct Vars(Arc<Root>);
+
+impl Object for Vars {
+    // `vars[name]` and `name in vars`.
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        let name = key.as_str().filter(|name| self.0.scope.get(name).is_some())?;
+        self.0.get_value_by_str(name)
+    }
+
+    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
+        self.0.get_value_by_str(key)
     }
 }
 
@@ -374,7 +391,7 @@ pub(super) fn environment(lookups: &Arc<dyn Lookups>) -> Environment<'static> {
     env.set_undefined_behavior(UndefinedBehavior::Strict);
     env.set_auto_escape_callback(|_| AutoEscape::None);
     env.set_syntax(syntax());
-    env.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    env.set_unknown_method_callback(methods::call);
     env.set_fuel(Some(FUEL));
     env.set_formatter(emit::format);
     filters::add(&mut env);

@@ -11,6 +11,7 @@ mod filters;
 mod functions;
 mod ghost;
 mod lookups;
+mod methods;
 mod operators;
 mod pattern;
 mod scope;

@@ -131,15 +131,26 @@ fn bool_test(value: &Value, options: &Kwargs, want: bool) -> Result<bool, Error>
     Ok(truth == want)
 }
 
-/// `version(other, operator='eq', strict=false)`: loose comparison, as Python's old LooseVersion.
+/// `version(other, operator='eq', strict=false, version_type='loose')`: loose comparison is as Python's old LooseVersion.
 fn version(given: &Value, other: &Value, operator: Option<&str>, options: Kwargs) -> Result<bool, Error> {
     let operator = match options.get::<Option<&str>>("operator")? {
         Some(named) => named,
         None => operator.unwrap_or("eq"),
     };
-    let (_strict, _kind) = (options.get::<Option<bool>>("strict")?, options.get::<Option<&str>>("version_type")?);
+    let (strict, kind) = (options.get::<Option<bool>>("strict")?.unwrap_or(false), options.get::<Option<&str>>("version_type")?);
     options.assert_all_used()?;
-    let order = compare_versions(&given.to_string(), &other.to_string());
+    let (given, other) = (given.to_string(), other.to_string());
+    let order = match kind.unwrap_or(if strict { "strict" } else { "loose" }) {
+        "loose" => Ok(compare_versions(&given, &other)),
+        "semver" | "semantic" => semver(&given).and_then(|a| Ok(a.cmp(&semver(&other)?))),
+        // Numbers alone compare alike in both; pre-releases do not.
+        "strict" => match [&given, &other].into_iter().find(|v| !(2..=3).contains(&v.split('.').count()) || numbers(v).is_none()) {
+            Some(strange) => Err(format!("`{strange}` is not two or three numbers with dots, which strict comparison needs")),
+            None => Ok(numbers(&given).cmp(&numbers(&other))),
+        },
+        other => Err(format!("version_type can be loose, strict or semver, not `{other}`")),
+    }
+    .map_err(|e| Error::new(ErrorKind::InvalidOperation, e))?;
     use std::cmp::Ordering::{Equal, Greater, Less};
     Ok(match operator {
         "==" | "=" | "eq" => order == Equal,
@@ -155,6 +166,30 @@ fn version(given: &Value, other: &Value, operator: Option<&str>, options: Kwargs
             ));
         }
     })
+}
+
+/// Three numbers, the last 0 where it is missing; `None` if there is anything else.
+fn numbers(text: &str) -> Option<[u64; 3]> {
+    let mut all = [0; 3];
+    for (i, part) in text.split('.').enumerate() {
+        *all.get_mut(i)? = part.parse().ok()?;
+    }
+    Some(all)
+}
+
+/// A semantic version so that they sort: numbers, whether it is a release, and what a pre-release says (numbers
+/// stand before words). What follows `+` does not count.
+type Semantic = ([u64; 3], bool, Vec<(bool, u64, String)>);
+
+fn semver(text: &str) -> Result<Semantic, String> {
+    let plain = text.split('+').next().unwrap_or_default();
+    let (core, pre) = plain.split_once('-').map_or((plain, None), |(core, pre)| (core, Some(pre)));
+    let core = numbers(core).filter(|_| core.split('.').count() == 3).ok_or_else(|| format!("`{text}` is no semantic version"))?;
+    let parts = pre.into_iter().flat_map(|pre| pre.split('.')).map(|part| match part.parse() {
+        Ok(number) => (false, number, String::new()),
+        Err(_) => (true, 0, part.to_owned()),
+    });
+    Ok((core, pre.is_none(), parts.collect()))
 }
 
 /// Compares version texts part by part: numbers as numbers, the rest as text; a number is above text.

@@ -104,6 +104,7 @@ fn values() {
         ("{{ [facts.mem * 1024 // 100, 65536] | max }}", json!(65536)),
         ("{{ ['sda'] | map('regex_replace', '^', '/dev/') | list }}", json!(["/dev/sda"])),
         ("{{ '10.0.0.5/24' | ipaddr('network') }}", json!("10.0.0.0")),
+        ("{{ '10.0.0.5/24' | ipaddr('size') }}", json!(256)),
         ("{{ 1024 | human_readable }}", json!("1.00 KB")),
         ("{{ lookup('items', [1, 2], wantlist=true) }}", json!([1, 2])),
         ("{{ omit }}", json!(super::OMIT)),
@@ -196,6 +197,49 @@ fn nothing_prints_as_nothing_and_one_value_keeps_its_type() {
     }
     assert_eq!(Engine::new().text("opt={{ none }}\n", "x.j2", &scope()).unwrap(), "opt=\n");
     assert!(matches!(render("{{ nested.deep.list[9] }}"), Err(TemplateError::Undefined(_))));
+}
+
+#[test]
+fn what_ansible_has_beyond_jinja() {
+    for (text, wanted) in [
+        ("{{ vars['num' ~ 'ber'] }} {{ 'name' in vars }} {{ 'no' in vars }} {{ vars['no'] | default('d') }}", json!("5 True False d")),
+        ("{{ vars.greeting }}", json!("hello node01")),
+        ("{{ lookup('vars', 'num' ~ 'ber') }}", json!(5)),
+        ("{{ lookup('vars', 'no', default='q') }}", json!("q")),
+        ("{{ query('vars', 'name', 'text5') }}", json!(["node01", "5"])),
+        ("{{ dict(['a', 'b'] | zip([1, 2])) }}", json!({"a": 1, "b": 2})),
+        ("{{ dict({'a': 1}.items(), b=2) }}", json!({"a": 1, "b": 2})),
+        ("{{ {'b': 1, 'a': ['ä']} | to_json(sort_keys=true, separators=(',', ':'), ensure_ascii=false) }}", json!(r#"{"a":["ä"],"b":1}"#)),
+        ("{{ {'a': [2]} | to_json(indent=1) }}", json!("{\n \"a\": [\n  2\n ]\n}")),
+        ("{{ {'a': {'b': [1]}} | to_nice_yaml(indent=2, width=1337) }}", json!("a:\n  b:\n  - 1\n")),
+        ("{{ 'x' | comment(prefix='', postfix='###') }}", json!("# x\n###")),
+        ("{{ \"a\n\nb\n\" | indent(2) }}", json!("a\n\n  b\n")),
+        ("{{ 'foo bar baz qux' | truncate(9) }}|{{ 'foo bar baz qux' | truncate(9, true) }}", json!("foo...|foo ba...")),
+        ("{{ 'a' | to_uuid }}", json!("9b6d1a0c-51b1-5093-93fc-cf09a700edff")),
+        ("{{ 'a' | checksum }}", json!("86f7e437faa5a7fce15d1ddcb9eaeaea377667b8")),
+        ("{{ '-5'.zfill(4) }}{{ 'a'.ljust(2) }}{{ 'a'.rjust(2, '.') }}{{ 'ab'.center(6) }}", json!("-005a .a  ab  ")),
+        ("{{ 'a.b.c'.rsplit('.', 1) + 'a=b=c'.partition('=') }}", json!(["a.b", "c", "a", "=", "b=c"])),
+        ("{{ 'äbc'.index('c') }}{{ 'aBc'.swapcase() }}", json!("2AbC")),
+        ("{{ '1.2.0-rc1' is version('1.2.0', '<', version_type='semver') }}", json!(true)),
+        ("{{ '1.0.0-alpha.1' is version('1.0.0-alpha.beta', '<', version_type='semver') }}", json!(true)),
+        ("{{ '1.2.0+a' is version('1.2.0+b', '==', version_type='semver') }}", json!(true)),
+        ("{{ '1.10' is version('1.9.1', '>', strict=true) }}", json!(true)),
+    ] {
+        assert_eq!(render(text).unwrap_or_else(|e| panic!("{text}: {e}")), wanted, "{text}");
+    }
+    for text in [
+        "{{ '1.2rc1' is version('1.2', '<', strict=true) }}",
+        "{{ '1.0' is version('1.0.0', '<', version_type='semver') }}",
+        "{{ '1.0' is version('1.0.0', '<', version_type='pep440') }}",
+        "{{ vars['no'] }}",
+        "{{ lookup('vars', 'no') }}",
+        "{{ dict([1]) }}",
+        "{{ '10.0.0.0/24' | ipaddr(5) }}",
+        "{{ '10.0.0.0/24' | ipaddr('host') }}",
+        "{{ 'a'.zfill(10 ** 12) }}",
+    ] {
+        assert!(render(text).is_err(), "{text}: {:?}", render(text));
+    }
 }
 
 #[test]
@@ -296,6 +340,7 @@ fn the_check_finds_strangers_before_the_run() {
     assert_eq!(told("{{ a | defalt('x') }}", false), "t.yml:1:1: there is no filter `defalt` (did you mean `default`?)");
     assert_eq!(told("a is definde", true), "t.yml:1:1: there is no test `definde` (did you mean `defined`?)");
     assert!(told("{{ a b }}", false).contains("can't be read"), "{}", told("{{ a b }}", false));
+    assert!(told("{% include 'a.j2' %}", false).contains("can't include"));
     assert!(told("a ==", true).contains("is not an expression"));
     assert!(told("{{ lookup('pipe', 'date') }}", false).contains("the lookup `pipe` is not supported"));
     assert!(told("{{ x | json_query('a') }}", false).contains("not supported"));
