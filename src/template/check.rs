@@ -81,7 +81,13 @@ fn template(text: &str, loc: &Loc, found: &mut Vec<Diagnostic>) {
     match parse(text, "", Default::default()) {
         Ok(ast::Stmt::Template(root)) => Names { loc, found }.stmts(&root.children),
         Ok(_) => {}
-        Err(e) => found.push(Diagnostic::error(loc, format!("the template can't be read: {}", words(&e)))),
+        Err(e) => {
+            let mut said = Diagnostic::error(loc, format!("the template can't be read: {}", words(&e)));
+            if ["include", "import", "extends"].iter().any(|word| said.message.contains(word)) {
+                said = said.help("a template can't include, import or extend another one: put the text into this one, or into a variable");
+            }
+            found.push(said);
+        }
     }
 }
 
@@ -269,12 +275,7 @@ impl Names<'_> {
                     self.stmts(&f.body);
                 }
                 Stmt::Macro(m) => self.stmts(&m.body),
-                Stmt::Block(b) => self.stmts(&b.body),
                 Stmt::Do(d) => self.call(&d.call),
-                Stmt::Include(_) | Stmt::Import(_) | Stmt::FromImport(_) | Stmt::Extends(_) => self.found.push(
-                    Diagnostic::error(self.loc, "a template can't include, import or extend another one")
-                        .help("put the text into this template, or into a variable"),
-                ),
                 _ => {}
             }
         }

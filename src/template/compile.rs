@@ -52,7 +52,6 @@ pub fn render(env: &Environment<'static>, name: &str, text: &str, syntax: Syntax
     let config = TemplateConfig { syntax_config: syntax, default_auto_escape: Arc::new(|_: &str| AutoEscape::None) };
     let mut compiled = CompiledTemplate::new(name, text, &config)?;
     python_operators(&mut compiled.instructions);
-    compiled.blocks.values_mut().for_each(python_operators);
     let mut out = String::new();
     eval(env, &compiled.instructions, root, &compiled.blocks, &mut make_string_output(&mut out), AutoEscape::None)?;
     Ok(out)

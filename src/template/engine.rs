@@ -48,7 +48,7 @@ impl Engine {
         Self::with_lookups(Arc::new(Builtin))
     }
 
-    /// An engine whose `lookup` and `include` ask `lookups`.
+    /// An engine whose `lookup` asks `lookups`.
     pub fn with_lookups(lookups: Arc<dyn Lookups>) -> Self {
         Self { environment: Arc::new(environment(&lookups)), lookups }
     }
@@ -183,8 +183,6 @@ impl Engine {
         let syntax = SyntaxConfig::builder().trim_blocks(trim).lstrip_blocks(lstrip).keep_trailing_newline(keep).build();
         let syntax = syntax.map_err(|e| TemplateError::Failed(Diagnostic::error(&loc, words(&e))))?;
         environment.set_syntax(syntax.clone());
-        let lookups = self.lookups.clone();
-        environment.set_loader(move |name| lookups.template_source(name).map_err(|e| Error::new(ErrorKind::TemplateNotFound, e)));
         let body = unqualify(body);
         let (result, absence) = watch(|| compile::render(&environment, name, &body, syntax, root(self, scope)));
         match (result, absence) {
