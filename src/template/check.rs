@@ -1,6 +1,6 @@
 //! The check before a run: syntax, and every filter, test, function and lookup by name.
 
-use super::engine::{environment, is_template, single_expression, unqualify, words};
+use super::engine::{environment, is_template, prepare, single_expression, unqualify, words};
 use super::filters::REFUSED;
 use super::lookups::{Builtin, KNOWN, Lookups};
 use super::tests::REFUSED as REFUSED_TESTS;
@@ -24,9 +24,10 @@ pub fn check(node: &Node, bare: bool) -> Vec<Diagnostic> {
         if bare && !is_template(text) {
             expression(text, loc, &mut found);
         } else if is_template(text) {
-            match single_expression(text) {
-                Some(inner) if parse_expr(&unqualify(inner)).is_ok() => expression(inner, loc, &mut found),
-                _ => template(text, loc, &mut found),
+            let text = prepare(text);
+            match single_expression(&text) {
+                Some(inner) if parse_expr(inner).is_ok() => expression(inner, loc, &mut found),
+                _ => template(&text, loc, &mut found),
             }
         }
     });
@@ -77,11 +78,16 @@ fn expression(text: &str, loc: &Loc, found: &mut Vec<Diagnostic>) {
 }
 
 fn template(text: &str, loc: &Loc, found: &mut Vec<Diagnostic>) {
-    let text = unqualify(text);
-    match parse(&text, "", Default::default()) {
+    match parse(text, "", Default::default()) {
         Ok(ast::Stmt::Template(root)) => Names { loc, found }.stmts(&root.children),
         Ok(_) => {}
-        Err(e) => found.push(Diagnostic::error(loc, format!("the template can't be read: {}", words(&e)))),
+        Err(e) => {
+            let mut said = Diagnostic::error(loc, format!("the template can't be read: {}", words(&e)));
+            if ["include", "import", "extends"].iter().any(|word| said.message.contains(word)) {
+                said = said.help("a template can't include, import or extend another one: put the text into this one, or into a variable");
+            }
+            found.push(said);
+        }
     }
 }
 
@@ -269,7 +275,6 @@ impl Names<'_> {
                     self.stmts(&f.body);
                 }
                 Stmt::Macro(m) => self.stmts(&m.body),
-                Stmt::Block(b) => self.stmts(&b.body),
                 Stmt::Do(d) => self.call(&d.call),
                 _ => {}
             }
@@ -287,6 +292,7 @@ const FILTERS: &[&str] = &[
     "batch",
     "bool",
     "capitalize",
+    "checksum",
     "combine",
     "comment",
     "d",
@@ -338,6 +344,7 @@ const FILTERS: &[&str] = &[
     "round",
     "select",
     "selectattr",
+    "sha1",
     "sort",
     "split",
     "splitext",
@@ -351,8 +358,10 @@ const FILTERS: &[&str] = &[
     "to_json",
     "to_nice_json",
     "to_nice_yaml",
+    "to_uuid",
     "to_yaml",
     "trim",
+    "truncate",
     "type_debug",
     "union",
     "unique",

@@ -1,15 +1,15 @@
 //! Rendering: nodes, conditions, expressions and whole template files.
 
-use super::convert::{plain, to_json, to_value};
+use super::convert::{to_json, to_value};
 use super::error::TemplateError;
 use super::ghost::{Absence, Ghost, watch};
 use super::lookups::{Builtin, Lookups};
 use super::scope::{Scope, Var};
-use super::{filters, functions, tests};
+use super::{compile, emit, filters, functions, methods, operators, tests};
 use crate::diag::{Diagnostic, Loc};
 use crate::yaml::{Mapping, Node, Value as Yaml};
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Object, Value, ValueKind};
+use minijinja::value::{Object, Value};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior};
 use serde_json::Value as Json;
 use std::cell::RefCell;
@@ -48,13 +48,13 @@ impl Engine {
         Self::with_lookups(Arc::new(Builtin))
     }
 
-    /// An engine whose `lookup` and `include` ask `lookups`.
+    /// An engine whose `lookup` asks `lookups`.
     pub fn with_lookups(lookups: Arc<dyn Lookups>) -> Self {
         Self { environment: Arc::new(environment(&lookups)), lookups }
     }
 
-    /// Renders all text in `node`. A text that is exactly one `{{ expression }}` becomes that expression's value
-    /// with its type; `!unsafe` text stays as it is.
+    /// Renders all text in `node`. A text that puts out exactly one value becomes that value with its type; `!unsafe`
+    /// text stays as it is.
     pub fn render(&self, node: &Node, scope: &Scope) -> Result<Json, TemplateError> {
         if node.is_unsafe() {
             return Ok(node.to_json());
@@ -86,13 +86,15 @@ impl Engine {
         if !is_template(text) {
             return Ok(Json::String(text.to_owned()));
         }
-        if let Some(inner) = single_expression(text)
-            && let Ok(expression) = self.environment.compile_expression_owned(unqualify(inner))
+        let text = prepare(text);
+        if let Some(inner) = single_expression(&text)
+            && let Ok(code) = compile::expression(inner)
         {
-            return self.evaluate(loc, scope, |root| expression.eval(root));
+            return self.evaluate(loc, scope, |root| compile::value(&self.environment, &code, root));
         }
-        let text = unqualify(text);
-        self.evaluate(loc, scope, |root| self.environment.render_str(&text, root).map(Value::from))
+        self.evaluate(loc, scope, |root| {
+            emit::native(text.ends_with('\n'), || compile::render(&self.environment, "", &text, syntax(), root))
+        })
     }
 
     /// Whether a condition holds: a bare expression, a boolean, or text that is a template. As Ansible, a text that
@@ -137,11 +139,10 @@ impl Engine {
 
     /// The value of a bare expression.
     pub fn expression(&self, text: &str, loc: &Loc, scope: &Scope) -> Result<Json, TemplateError> {
-        let expression = self
-            .environment
-            .compile_expression_owned(unqualify(text.trim()))
+        let plain = unqualify(text.trim());
+        let code = compile::expression(&plain)
             .map_err(|e| TemplateError::Failed(Diagnostic::error(loc, format!("`{text}` is not an expression: {}", words(&e)))))?;
-        self.evaluate(loc, scope, |root| expression.eval(root))
+        self.evaluate(loc, scope, |root| compile::value(&self.environment, &code, root))
     }
 
     /// Renders a whole template file as Ansible's template module: the line break after a block is dropped, the one at
@@ -180,11 +181,10 @@ impl Engine {
         }
         let mut environment = environment(&self.lookups);
         let syntax = SyntaxConfig::builder().trim_blocks(trim).lstrip_blocks(lstrip).keep_trailing_newline(keep).build();
-        environment.set_syntax(syntax.map_err(|e| TemplateError::Failed(Diagnostic::error(&loc, words(&e))))?);
-        let lookups = self.lookups.clone();
-        environment.set_loader(move |name| lookups.template_source(name).map_err(|e| Error::new(ErrorKind::TemplateNotFound, e)));
+        let syntax = syntax.map_err(|e| TemplateError::Failed(Diagnostic::error(&loc, words(&e))))?;
+        environment.set_syntax(syntax.clone());
         let body = unqualify(body);
-        let (result, absence) = watch(|| environment.render_named_str(name, &body, root(self, scope)));
+        let (result, absence) = watch(|| compile::render(&environment, name, &body, syntax, root(self, scope)));
         match (result, absence) {
             (_, Some(Absence::Unknown(why))) => Err(TemplateError::Unknown(why)),
             (Err(e), absence) => {
@@ -257,6 +257,7 @@ impl Object for Root {
         }
         match self.scope.get(key) {
             None if functions::NAMES.contains(&key) => None,
+            None if key == "vars" => Some(Value::from_object(Vars(self.clone()))),
             None => Some(Ghost::value(Absence::Undefined(key.to_owned()))),
             Some(_) => match self.engine.variable(key, &self.scope) {
                 Ok(json) => {
@@ -277,6 +278,22 @@ impl Object for Root {
                 Err(TemplateError::Failed(d)) => Some(Value::from(Error::new(ErrorKind::InvalidOperation, format!("{d}")))),
             },
         }
+    }
+}
+
+/// All variables as the mapping `vars`.
+#[derive(Debug)]
+struct Vars(Arc<Root>);
+
+impl Object for Vars {
+    // `vars[name]` and `name in vars`.
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        let name = key.as_str().filter(|name| self.0.scope.get(name).is_some())?;
+        self.0.get_value_by_str(name)
+    }
+
+    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
+        self.0.get_value_by_str(key)
     }
 }
 
@@ -355,31 +372,28 @@ pub(super) fn unqualify(text: &str) -> String {
     out
 }
 
+/// A text of a playbook as it is compiled.
+pub(super) fn prepare(text: &str) -> String {
+    compile::literal_backslashes(&unqualify(text))
+}
+
+/// The usual delimiters; a line break at the end stays.
+fn syntax() -> SyntaxConfig {
+    // These delimiters are known to be fine.
+    SyntaxConfig::builder().keep_trailing_newline(true).build().unwrap_or_default()
+}
+
 /// The engine's environment with everything Ansible adds.
 pub(super) fn environment(lookups: &Arc<dyn Lookups>) -> Environment<'static> {
     let mut env = Environment::new();
     env.set_undefined_behavior(UndefinedBehavior::Strict);
     env.set_auto_escape_callback(|_| AutoEscape::None);
-    // Delimiters are the usual ones, which are known to be fine.
-    if let Ok(syntax) = SyntaxConfig::builder().keep_trailing_newline(true).build() {
-        env.set_syntax(syntax);
-    }
-    env.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    env.set_syntax(syntax());
+    env.set_unknown_method_callback(methods::call);
     env.set_fuel(Some(FUEL));
-    env.set_formatter(|out, state, value| {
-        if let Some(ghost) = Ghost::of(value) {
-            return Err(match &ghost.absence {
-                Absence::Unknown(why) => Error::new(ErrorKind::InvalidOperation, why.clone()),
-                Absence::Undefined(name) => Error::new(ErrorKind::UndefinedError, format!("`{name}` is undefined")),
-            });
-        }
-        if value.kind() == ValueKind::None {
-            // As Jinja under Ansible: a None prints as nothing only in pure expressions; inside text it prints as None.
-            return out.write_str("None").map_err(Error::from);
-        }
-        minijinja::escape_formatter(out, state, &plain(value)?)
-    });
+    env.set_formatter(emit::format);
     filters::add(&mut env);
+    operators::add(&mut env);
     tests::add(&mut env);
     functions::add(&mut env, lookups);
     env

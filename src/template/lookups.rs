@@ -1,13 +1,11 @@
-//! What templates may ask of the world outside: `lookup('env', …)`, other templates.
+//! What templates may ask of the world outside: `lookup('items', …)`.
 
 use serde_json::Value as Json;
 
-/// Answers `lookup`/`query`, and `{% include %}`.
+/// Answers `lookup` and `query`.
 pub trait Lookups: Send + Sync {
     /// The results of the lookup plugin `name` for these terms; `Err` says why there are none.
     fn lookup(&self, name: &str, terms: &[Json], options: &serde_json::Map<String, Json>) -> Result<Vec<Json>, String>;
-    /// The text of the template `name` that another one includes, imports or extends.
-    fn template_source(&self, name: &str) -> Result<Option<String>, String>;
 }
 
 /// Lookup plugins that work, for the check before a run.
@@ -38,9 +36,5 @@ impl Lookups for Builtin {
                 .map(|all| all.into_iter().flatten().collect()),
             other => Err(format!("the lookup `{other}` is not supported; there are: {}", KNOWN.join(", "))),
         }
-    }
-
-    fn template_source(&self, _name: &str) -> Result<Option<String>, String> {
-        Ok(None)
     }
 }

@@ -2,13 +2,17 @@
 
 #[cfg(feature = "controller")]
 mod check;
+mod compile;
 mod convert;
+mod emit;
 mod engine;
 mod error;
 mod filters;
 mod functions;
 mod ghost;
 mod lookups;
+mod methods;
+mod operators;
 mod pattern;
 mod scope;
 mod tests;

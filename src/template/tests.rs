@@ -3,7 +3,7 @@
 use super::convert::{first_unknown, to_json};
 use super::filters::regex;
 use super::ghost::{Absence, Ghost};
-use minijinja::value::{Kwargs, Value};
+use minijinja::value::{Kwargs, Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind};
 use serde_json::Value as Json;
 
@@ -28,9 +28,12 @@ pub fn add(env: &mut Environment<'static>) {
     for name in ["version", "version_compare"] {
         env.add_test(name, version);
     }
-    env.add_test("match", |text: &str, pattern: &str, options: Kwargs| regex::test(text, pattern, regex::Anchor::Start, &options));
-    env.add_test("search", |text: &str, pattern: &str, options: Kwargs| regex::test(text, pattern, regex::Anchor::None, &options));
-    env.add_test("regex", |text: &str, pattern: &str, options: Kwargs| regex::test(text, pattern, regex::Anchor::None, &options));
+    for (name, anchor) in [("match", regex::Anchor::Start), ("search", regex::Anchor::None), ("regex", regex::Anchor::None)] {
+        let test = move |text: &str, pattern: &str, options: Kwargs| regex::test(text, pattern, anchor, &options);
+        env.add_test(name, test);
+        // `selectattr` is given a name as a text.
+        env.add_test(format!("ansible.builtin.{name}"), test);
+    }
     env.add_test("contains", |list: &Value, item: &Value| {
         if let (Some(text), Some(part)) = (list.as_str(), item.as_str()) {
             return Ok(text.contains(part));
@@ -53,7 +56,8 @@ pub fn add(env: &mut Environment<'static>) {
     env.add_test("any", |list: &Value| Ok::<_, Error>(items(list)?.iter().any(truthy)));
     env.add_test("truthy", |v: &Value, options: Kwargs| bool_test(v, &options, true));
     env.add_test("falsy", |v: &Value, options: Kwargs| bool_test(v, &options, false));
-    env.add_test("mapping", |v: &Value| v.kind() == minijinja::value::ValueKind::Map);
+    env.add_test("sequence", |v: &Value| matches!(v.kind(), ValueKind::Seq | ValueKind::String | ValueKind::Map));
+    env.add_test("mapping", |v: &Value| v.kind() == ValueKind::Map);
     env.add_test("nan", |v: &Value| f64::try_from(v.clone()).is_ok_and(f64::is_nan));
     for name in REFUSED {
         env.add_test(*name, move |_: &Value| -> Result<bool, Error> {
@@ -127,15 +131,26 @@ fn bool_test(value: &Value, options: &Kwargs, want: bool) -> Result<bool, Error>
     Ok(truth == want)
 }
 
-/// `version(other, operator='eq', strict=false)`: loose comparison, as Python's old LooseVersion.
+/// `version(other, operator='eq', strict=false, version_type='loose')`: loose comparison is as Python's old LooseVersion.
 fn version(given: &Value, other: &Value, operator: Option<&str>, options: Kwargs) -> Result<bool, Error> {
     let operator = match options.get::<Option<&str>>("operator")? {
         Some(named) => named,
         None => operator.unwrap_or("eq"),
     };
-    let (_strict, _kind) = (options.get::<Option<bool>>("strict")?, options.get::<Option<&str>>("version_type")?);
+    let (strict, kind) = (options.get::<Option<bool>>("strict")?.unwrap_or(false), options.get::<Option<&str>>("version_type")?);
     options.assert_all_used()?;
-    let order = compare_versions(&given.to_string(), &other.to_string());
+    let (given, other) = (given.to_string(), other.to_string());
+    let order = match kind.unwrap_or(if strict { "strict" } else { "loose" }) {
+        "loose" => Ok(compare_versions(&given, &other)),
+        "semver" | "semantic" => semver(&given).and_then(|a| Ok(a.cmp(&semver(&other)?))),
+        // Numbers alone compare alike in both; pre-releases do not.
+        "strict" => match [&given, &other].into_iter().find(|v| !(2..=3).contains(&v.split('.').count()) || numbers(v).is_none()) {
+            Some(strange) => Err(format!("`{strange}` is not two or three numbers with dots, which strict comparison needs")),
+            None => Ok(numbers(&given).cmp(&numbers(&other))),
+        },
+        other => Err(format!("version_type can be loose, strict or semver, not `{other}`")),
+    }
+    .map_err(|e| Error::new(ErrorKind::InvalidOperation, e))?;
     use std::cmp::Ordering::{Equal, Greater, Less};
     Ok(match operator {
         "==" | "=" | "eq" => order == Equal,
@@ -151,6 +166,30 @@ fn version(given: &Value, other: &Value, operator: Option<&str>, options: Kwargs
             ));
         }
     })
+}
+
+/// Three numbers, the last 0 where it is missing; `None` if there is anything else.
+fn numbers(text: &str) -> Option<[u64; 3]> {
+    let mut all = [0; 3];
+    for (i, part) in text.split('.').enumerate() {
+        *all.get_mut(i)? = part.parse().ok()?;
+    }
+    Some(all)
+}
+
+/// A semantic version so that they sort: numbers, whether it is a release, and what a pre-release says (numbers
+/// stand before words). What follows `+` does not count.
+type Semantic = ([u64; 3], bool, Vec<(bool, u64, String)>);
+
+fn semver(text: &str) -> Result<Semantic, String> {
+    let plain = text.split('+').next().unwrap_or_default();
+    let (core, pre) = plain.split_once('-').map_or((plain, None), |(core, pre)| (core, Some(pre)));
+    let core = numbers(core).filter(|_| core.split('.').count() == 3).ok_or_else(|| format!("`{text}` is no semantic version"))?;
+    let parts = pre.into_iter().flat_map(|pre| pre.split('.')).map(|part| match part.parse() {
+        Ok(number) => (false, number, String::new()),
+        Err(_) => (true, 0, part.to_owned()),
+    });
+    Ok((core, pre.is_none(), parts.collect()))
 }
 
 /// Compares version texts part by part: numbers as numbers, the rest as text; a number is above text.

@@ -80,8 +80,8 @@ fn values() {
         ("{{ nested | dict2items | map(attribute='key') | list }}", json!(["deep", "text"])),
         ("{{ (number == 5) | ternary('yes', 'no') }}", json!("yes")),
         ("{{ 'a1b22' | regex_findall('[0-9]+') }}", json!(["1", "22"])),
-        ("{{ 'node01' | regex_replace('^node(.*)$', 'n\\\\1') }}", json!("n01")),
-        ("{{ 'x=1' | regex_search('x=(.)', '\\\\1') }}", json!(["1"])),
+        ("{{ 'node01' | regex_replace('^node(.*)$', 'n\\1') }}", json!("n01")),
+        ("{{ 'x=1' | regex_search('x=(.)', '\\1') }}", json!(["1"])),
         ("{{ 'hello' | b64encode | b64decode }}", json!("hello")),
         ("{{ '/a/b.c' | basename }} {{ '/a/b.c' | dirname }}", json!("b.c /a")),
         ("{{ \"it's\" | quote }}", json!("'it'\"'\"'s'")),
@@ -104,11 +104,141 @@ fn values() {
         ("{{ [facts.mem * 1024 // 100, 65536] | max }}", json!(65536)),
         ("{{ ['sda'] | map('regex_replace', '^', '/dev/') | list }}", json!(["/dev/sda"])),
         ("{{ '10.0.0.5/24' | ipaddr('network') }}", json!("10.0.0.0")),
+        ("{{ '10.0.0.5/24' | ipaddr('size') }}", json!(256)),
         ("{{ 1024 | human_readable }}", json!("1.00 KB")),
         ("{{ lookup('items', [1, 2], wantlist=true) }}", json!([1, 2])),
         ("{{ omit }}", json!(super::OMIT)),
     ] {
         assert_eq!(render(text).unwrap_or_else(|e| panic!("{text}: {e}")), wanted, "{text}");
+    }
+}
+
+#[test]
+fn backslashes_in_braces_are_backslashes() {
+    for (text, wanted) in [
+        (r#"{{ "v1.2" | regex_replace("^v(\d+)\.(\d+)$", "\1-\2") }}"#, json!("1-2")),
+        (r#"{{ ["a", "b"] | join("\n") }}"#, json!(r"a\nb")),
+        (r#"{{ "C:\temp" }} {{ 'a\'b' }}"#, json!(r"C:\temp a\'b")),
+        (r#"x{{ "a\tb" }}y {% set q = "c\td" %}{{ q }}\t"#, json!("xa\\tby c\td\\t")),
+        (r#"{{ {"\t": 'ä\\'} }}"#, json!({"\\t": r"ä\\"})),
+        (r#"{% raw %}{{ "a\tb" }}{% endraw %}{{ "\\" }}"#, json!(r#"{{ "a\tb" }}\\"#)),
+    ] {
+        assert_eq!(render(text).unwrap_or_else(|e| panic!("{text}: {e}")), wanted, "{text}");
+    }
+    assert!(when(r#""a\tb" | length == 3"#).unwrap(), "a bare expression has Jinja's escapes");
+    assert_eq!(Engine::new().text(r#"{{ "a\tb" }}"#, "x.j2", &scope()).unwrap(), "a\tb", "and so has a template file");
+}
+
+#[test]
+fn what_has_no_order_is_not_compared() {
+    for text in [
+        "text5 > 3",
+        "3 < text5",
+        "text5 >= number",
+        "[text5, 3] | max == 3",
+        "[none, 3] | sort",
+        "[text5, 3] | min == 3",
+        "[number, text5] | select('gt', 3) | list",
+        "[{'v': text5}] | selectattr('v', '>', 4) | list",
+        "[{'v': text5}, {'v': 1}] | sort(attribute='v')",
+        "none < number",
+        "nested > 1",
+        "[1, text5] < [1, 2]",
+    ] {
+        assert!(matches!(when(text), Err(TemplateError::Failed(_))), "{text}: {:?}", when(text));
+    }
+    let error = when("text5 > 3").unwrap_err().to_string();
+    assert!(error.contains("the text '5' with the number 3") && error.contains("| int"), "{error}");
+    for text in [
+        "text5 | int > 3",
+        "text5 < '6'",
+        "true >= 1",
+        "1.5 < 2",
+        "[1, 2] < [1, 3]",
+        "['b', 'a'] | sort | first == 'a'",
+        "[3, 1.5, true] | min == true",
+        "disks | max(attribute='size') == disks[1]",
+        "-7 % 3 == 2 and 7 % -3 == -2",
+        "7.5 % 2 == 1.5",
+    ] {
+        assert!(when(text).unwrap_or_else(|e| panic!("{text}: {e}")), "{text}");
+    }
+    for text in ["number % 0", "number % 'x'", "nested % 2"] {
+        assert!(render(&format!("{{{{ {text} }}}}")).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn nothing_prints_as_nothing_and_one_value_keeps_its_type() {
+    for (text, wanted) in [
+        ("opt={{ none }}", json!("opt=")),
+        ("x{{ nope | default(omit) }}y", json!("xy")),
+        ("a{{ none ~ 'x' }} {{ none | string }} {{ [none] }}", json!("aNonex None [None]")),
+        ("{{ none }}{{ none }}", json!(null)),
+        ("{% if true %}{{ ['a', 'b'] }}{% else %}{{ [] }}{% endif %}", json!(["a", "b"])),
+        ("{% set q = 3 %}{{ q }}", json!(3)),
+        ("{{ [1] }}\n", json!([1])),
+        ("{{ [1] }}{# c #}", json!([1])),
+        ("{{ [1] }} ", json!("[1] ")),
+        ("{{ [1] }}{{ '' }}", json!("[1]")),
+        ("{{ 1 }}{{ 2 }}", json!("12")),
+        ("{% for x in [1] %}{{ x }}{% endfor %}", json!(1)),
+        ("{% if false %}x{% endif %}", json!(null)),
+        ("{% if true %}5{% endif %}", json!("5")),
+        ("{% if true %}{{ text5 }}{% endif %}", json!("5")),
+        ("{% if true %}{{ omit }}{% endif %}", json!(super::OMIT)),
+        ("{% if true %}{{ nested.deep }}{% endif %}", json!({"list": [1, 2, 3]})),
+        ("{{ 1e20 }} {{ 1e-5 }} {{ 1.5e300 }} {{ 2.0 }} {{ 0.25 }}", json!("1e+20 1e-05 1.5e+300 2.0 0.25")),
+        ("{{ '%05d-%s' % (42, 'a') }} {{ '%s' % number }}", json!("00042-a 5")),
+        ("{{ nested.deep.list[9].name | default('d') }} {{ nested['no'].x | default('e') }}", json!("d e")),
+        ("{{ disks | selectattr('name', 'ansible.builtin.match', 'sdb') | map(attribute='size') | list }}", json!([20])),
+    ] {
+        assert_eq!(render(text).unwrap_or_else(|e| panic!("{text}: {e}")), wanted, "{text}");
+    }
+    assert_eq!(Engine::new().text("opt={{ none }}\n", "x.j2", &scope()).unwrap(), "opt=\n");
+    assert!(matches!(render("{{ nested.deep.list[9] }}"), Err(TemplateError::Undefined(_))));
+}
+
+#[test]
+fn what_ansible_has_beyond_jinja() {
+    for (text, wanted) in [
+        ("{{ vars['num' ~ 'ber'] }} {{ 'name' in vars }} {{ 'no' in vars }} {{ vars['no'] | default('d') }}", json!("5 True False d")),
+        ("{{ vars.greeting }}", json!("hello node01")),
+        ("{{ lookup('vars', 'num' ~ 'ber') }}", json!(5)),
+        ("{{ lookup('vars', 'no', default='q') }}", json!("q")),
+        ("{{ query('vars', 'name', 'text5') }}", json!(["node01", "5"])),
+        ("{{ dict(['a', 'b'] | zip([1, 2])) }}", json!({"a": 1, "b": 2})),
+        ("{{ dict({'a': 1}.items(), b=2) }}", json!({"a": 1, "b": 2})),
+        ("{{ {'b': 1, 'a': ['ä']} | to_json(sort_keys=true, separators=(',', ':'), ensure_ascii=false) }}", json!(r#"{"a":["ä"],"b":1}"#)),
+        ("{{ {'a': [2]} | to_json(indent=1) }}", json!("{\n \"a\": [\n  2\n ]\n}")),
+        ("{{ {'a': {'b': [1]}} | to_nice_yaml(indent=2, width=1337) }}", json!("a:\n  b:\n  - 1\n")),
+        ("{{ 'x' | comment(prefix='', postfix='###') }}", json!("# x\n###")),
+        ("{{ \"a\n\nb\n\" | indent(2) }}", json!("a\n\n  b\n")),
+        ("{{ 'foo bar baz qux' | truncate(9) }}|{{ 'foo bar baz qux' | truncate(9, true) }}", json!("foo...|foo ba...")),
+        ("{{ 'a' | to_uuid }}", json!("9b6d1a0c-51b1-5093-93fc-cf09a700edff")),
+        ("{{ 'a' | checksum }}", json!("86f7e437faa5a7fce15d1ddcb9eaeaea377667b8")),
+        ("{{ '-5'.zfill(4) }}{{ 'a'.ljust(2) }}{{ 'a'.rjust(2, '.') }}{{ 'ab'.center(6) }}", json!("-005a .a  ab  ")),
+        ("{{ 'a.b.c'.rsplit('.', 1) + 'a=b=c'.partition('=') }}", json!(["a.b", "c", "a", "=", "b=c"])),
+        ("{{ 'äbc'.index('c') }}{{ 'aBc'.swapcase() }}", json!("2AbC")),
+        ("{{ '1.2.0-rc1' is version('1.2.0', '<', version_type='semver') }}", json!(true)),
+        ("{{ '1.0.0-alpha.1' is version('1.0.0-alpha.beta', '<', version_type='semver') }}", json!(true)),
+        ("{{ '1.2.0+a' is version('1.2.0+b', '==', version_type='semver') }}", json!(true)),
+        ("{{ '1.10' is version('1.9.1', '>', strict=true) }}", json!(true)),
+    ] {
+        assert_eq!(render(text).unwrap_or_else(|e| panic!("{text}: {e}")), wanted, "{text}");
+    }
+    for text in [
+        "{{ '1.2rc1' is version('1.2', '<', strict=true) }}",
+        "{{ '1.0' is version('1.0.0', '<', version_type='semver') }}",
+        "{{ '1.0' is version('1.0.0', '<', version_type='pep440') }}",
+        "{{ vars['no'] }}",
+        "{{ lookup('vars', 'no') }}",
+        "{{ dict([1]) }}",
+        "{{ '10.0.0.0/24' | ipaddr(5) }}",
+        "{{ '10.0.0.0/24' | ipaddr('host') }}",
+        "{{ 'a'.zfill(10 ** 12) }}",
+    ] {
+        assert!(render(text).is_err(), "{text}: {:?}", render(text));
     }
 }
 
@@ -210,6 +340,7 @@ fn the_check_finds_strangers_before_the_run() {
     assert_eq!(told("{{ a | defalt('x') }}", false), "t.yml:1:1: there is no filter `defalt` (did you mean `default`?)");
     assert_eq!(told("a is definde", true), "t.yml:1:1: there is no test `definde` (did you mean `defined`?)");
     assert!(told("{{ a b }}", false).contains("can't be read"), "{}", told("{{ a b }}", false));
+    assert!(told("{% include 'a.j2' %}", false).contains("include"));
     assert!(told("a ==", true).contains("is not an expression"));
     assert!(told("{{ lookup('pipe', 'date') }}", false).contains("the lookup `pipe` is not supported"));
     assert!(told("{{ x | json_query('a') }}", false).contains("not supported"));

@@ -5,7 +5,7 @@ use super::quoting::{Style, escape, number_text, style};
 use serde_json::{Map, Value as Json};
 
 /// Longest line before it is folded; PyYAML's default.
-const WIDTH: usize = 80;
+pub const WIDTH: usize = 80;
 
 /// Longest key written as `key: value`; PyYAML writes longer ones as `? key`.
 const SIMPLE_KEY: usize = 128;
@@ -13,22 +13,16 @@ const SIMPLE_KEY: usize = 128;
 /// YAML text of `value`. `nice`: block style with four spaces a level, as Ansible's `to_nice_yaml`; otherwise
 /// PyYAML's default: leaf collections in flow style, as `to_yaml`. Keys are sorted, as both do.
 pub fn to_text(value: &Json, nice: bool) -> String {
-    to_text_with(value, if nice { 4 } else { 2 }, !nice, true)
+    to_text_with(value, if nice { 4 } else { 2 }, !nice, true, WIDTH)
 }
 
-/// As [`to_text`], with indentation (2 to 9, as PyYAML takes it), flow style for leaf collections, and sorting of keys chosen.
-pub fn to_text_with(value: &Json, indent: usize, flow_leaves: bool, sort: bool) -> String {
+/// As [`to_text`], with indentation (2 to 9, as PyYAML takes it), flow style for leaf collections, sorting of keys and the
+/// column behind which long texts are folded chosen.
+pub fn to_text_with(value: &Json, indent: usize, flow_leaves: bool, sort: bool, width: usize) -> String {
     let step = if (2..=9).contains(&indent) { indent } else { 2 };
-    let mut emitter = Emitter { out: String::new(), column: 0, white: true, fresh: true, step, flow_leaves, sort, flow: 0 };
+    let mut emitter = Emitter { out: String::new(), column: 0, white: true, fresh: true, step, flow_leaves, sort, width, flow: 0 };
     emitter.node(value, None, Place::Root);
     emitter.break_to(0);
-    // A plain scalar alone has no end of its own.
-    if emitter.out.ends_with('\n') && matches!(value, Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_)) {
-        let quoted = matches!(value, Json::String(text) if style(text, false, false) != Style::Plain);
-        if !quoted {
-            emitter.out.push_str("...\n");
-        }
-    }
     emitter.out
 }
 
@@ -45,6 +39,7 @@ struct Emitter {
     out: String,
     /// Characters on the current line.
     column: usize,
+    width: usize,
     /// The last thing written was white space (or nothing).
     white: bool,
     /// Nothing but indentation and indicators is on this line.
@@ -186,7 +181,7 @@ impl Emitter {
             } else {
                 self.indicator("?", true, false);
                 self.scalar(key, self.deeper(Some(level), true), Place::Value);
-                if self.column > WIDTH {
+                if self.column > self.width {
                     self.break_to(level);
                 }
                 self.indicator(":", true, false);
@@ -201,7 +196,7 @@ impl Emitter {
         if number > 0 {
             self.indicator(",", false, false);
         }
-        if self.column > WIDTH {
+        if self.column > self.width {
             self.break_to(level);
         }
     }
@@ -225,7 +220,7 @@ impl Emitter {
         for (run, spaces) in runs(text) {
             if !spaces {
                 self.write(run);
-            } else if run == " " && split && self.column > WIDTH {
+            } else if run == " " && split && self.column > self.width {
                 self.break_to(indent);
             } else {
                 self.write(run);
@@ -245,7 +240,7 @@ impl Emitter {
                 // The first line feed is folded away when read, so it is written twice.
                 (0..=run.len()).for_each(|_| self.line_break());
                 self.break_to(indent);
-            } else if spaces && run == " " && split && self.column > WIDTH && !starts && !ends {
+            } else if spaces && run == " " && split && self.column > self.width && !starts && !ends {
                 self.break_to(indent);
             } else {
                 self.write(&run.replace('\'', "''"));
@@ -268,7 +263,7 @@ impl Emitter {
                 self.write(escaped);
             }
             let may_break = c == ' ' || waiting.is_empty();
-            if at > 0 && at + 1 < chars.len() && may_break && self.column + waiting.chars().count() > WIDTH && split {
+            if at > 0 && at + 1 < chars.len() && may_break && self.column + waiting.chars().count() > self.width && split {
                 self.write(&std::mem::take(&mut waiting));
                 self.write("\\");
                 self.white = false;
@@ -332,7 +327,7 @@ mod tests {
     #[test]
     fn terse_text_puts_leaves_into_flow_style() {
         assert_eq!(to_text(&json!({"a": [1, 2], "b": {"c": [3]}}), false), "a: [1, 2]\nb:\n  c: [3]\n");
-        assert_eq!(to_text(&json!("x"), false), "x\n...\n");
+        assert_eq!(to_text(&json!("x"), false), "x\n");
         assert_eq!(to_text(&json!(["a,b", "k:v", "=", "<<", "2026-11-23"]), false), "['a,b', 'k:v', '=', '<<', '2026-11-23']\n");
         assert_eq!(to_text(&json!({"": 1}), false), "{? '' : 1}\n");
     }

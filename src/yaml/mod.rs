@@ -6,6 +6,6 @@ mod parse;
 mod quoting;
 mod scalar;
 
-pub use emit::{to_text, to_text_with};
+pub use emit::{WIDTH, to_text, to_text_with};
 pub use node::{Mapping, Node, Value};
 pub use parse::{load, parse, parse_one, parse_with_warnings};

@@ -25,34 +25,12 @@ pub const FILTERS: &[(&str, DataFilter)] = &[
     ("subelements", subelements),
     ("combinations", |c| arrangements(c, false)),
     ("permutations", |c| arrangements(c, true)),
-    ("to_json", |c| Ok(Json::String(python_json(c.value(), None)))),
-    ("tojson", |c| Ok(Json::String(python_json(c.value(), None)))),
-    ("to_nice_json", |c| {
-        let indent = c.arg(0, "indent").and_then(Json::as_u64).and_then(|n| usize::try_from(n).ok()).unwrap_or(4);
-        let sorted = c.arg(1, "sort_keys").is_none_or(truthy);
-        let mut value = c.value().clone();
-        if sorted {
-            value.sort_all_objects();
-        }
-        Ok(Json::String(python_json(&value, Some(indent))))
-    }),
+    ("to_json", |c| json_text(c, None, false)),
+    ("tojson", |c| json_text(c, None, false)),
+    ("to_nice_json", |c| json_text(c, Some(4), true)),
     ("from_json", |c| serde_json::from_slice(text(c)?.as_bytes()).map_err(|e| format!("not valid JSON: {e}"))),
-    ("to_yaml", |c| {
-        Ok(Json::String(yaml::to_text_with(
-            c.value(),
-            c.arg(0, "indent").and_then(Json::as_u64).unwrap_or(2) as usize,
-            true,
-            c.arg(1, "sort_keys").is_none_or(truthy),
-        )))
-    }),
-    ("to_nice_yaml", |c| {
-        Ok(Json::String(yaml::to_text_with(
-            c.value(),
-            c.arg(0, "indent").and_then(Json::as_u64).unwrap_or(4) as usize,
-            false,
-            c.arg(1, "sort_keys").is_none_or(truthy),
-        )))
-    }),
+    ("to_yaml", |c| Ok(yaml_text(c, 2, true))),
+    ("to_nice_yaml", |c| Ok(yaml_text(c, 4, false))),
     ("from_yaml", |c| yaml::parse_one("from_yaml", text(c)?).map(|n| n.to_json()).map_err(|e| e.to_string())),
     ("from_yaml_all", |c| {
         yaml::parse("from_yaml_all", text(c)?).map(|all| all.iter().map(yaml::Node::to_json).collect()).map_err(|e| e.to_string())
@@ -95,7 +73,6 @@ fn num(value: &Json) -> Result<f64, String> {
 /// Ansible's `bool`: texts that mean true; everything else that is not a boolean means false.
 fn bool(c: &Call) -> Result<Json, String> {
     Ok(match c.value() {
-        Json::Null => Json::Null,
         Json::Bool(b) => json!(b),
         Json::String(s) => json!(matches!(s.to_ascii_lowercase().as_str(), "yes" | "on" | "1" | "true")),
         Json::Number(n) => json!(n.as_f64() == Some(1.0)),
@@ -320,68 +297,118 @@ fn rekey(c: &Call) -> Result<Json, String> {
     Ok(Json::Object(map))
 }
 
+fn size(c: &Call, index: usize, name: &str) -> Option<usize> {
+    c.arg(index, name).and_then(Json::as_u64).and_then(|n| usize::try_from(n).ok())
+}
+
+fn yaml_text(c: &Call, indent: usize, flow: bool) -> Json {
+    let sort = c.arg(1, "sort_keys").is_none_or(truthy);
+    let width = size(c, usize::MAX - 1, "width").unwrap_or(yaml::WIDTH);
+    Json::String(yaml::to_text_with(c.value(), size(c, 0, "indent").unwrap_or(indent), flow, sort, width))
+}
+
+fn json_text(c: &Call, indent: Option<usize>, sort: bool) -> Result<Json, String> {
+    let indent = size(c, 0, "indent").or(indent);
+    let mut value = c.value().clone();
+    if c.arg(1, "sort_keys").map_or(sort, truthy) {
+        value.sort_all_objects();
+    }
+    let mut style = JsonStyle::python(indent);
+    style.ascii = c.arg(usize::MAX - 1, "ensure_ascii").is_none_or(truthy);
+    if let Some(separators) = c.arg(usize::MAX - 1, "separators") {
+        match separators.as_array().map(|a| a.iter().map(Json::as_str).collect::<Vec<_>>()).as_deref() {
+            Some([Some(comma), Some(colon)]) => (style.comma, style.colon) = (comma, colon),
+            _ => return Err("separators are two texts, as (',', ':')".into()),
+        }
+    }
+    Ok(Json::String(style.text(&value)))
+}
+
 /// JSON as Python's json.dumps writes it: a space behind colons and commas.
 pub fn python_json(value: &Json, indent: Option<usize>) -> String {
-    fn write(value: &Json, indent: Option<usize>, depth: usize, out: &mut String) {
-        let line = |depth: usize, out: &mut String| {
-            if let Some(n) = indent {
-                out.push('\n');
-                out.push_str(&" ".repeat(n * depth));
-            }
-        };
-        let comma = if indent.is_some() { "," } else { ", " };
+    JsonStyle::python(indent).text(value)
+}
+
+/// What stands between the parts of a JSON text.
+struct JsonStyle<'a> {
+    /// Spaces a level; none: all in one line.
+    indent: Option<usize>,
+    comma: &'a str,
+    colon: &'a str,
+    /// Whether everything beyond ASCII is escaped.
+    ascii: bool,
+}
+
+impl JsonStyle<'_> {
+    fn python(indent: Option<usize>) -> Self {
+        Self { indent, comma: if indent.is_some() { "," } else { ", " }, colon: ": ", ascii: true }
+    }
+
+    fn text(&self, value: &Json) -> String {
+        let mut out = String::new();
+        self.write(value, 0, &mut out);
+        out
+    }
+
+    fn line(&self, depth: usize, out: &mut String) {
+        if let Some(n) = self.indent {
+            out.push('\n');
+            out.extend(std::iter::repeat_n(' ', n * depth));
+        }
+    }
+
+    fn write(&self, value: &Json, depth: usize, out: &mut String) {
         match value {
             Json::Array(items) if !items.is_empty() => {
                 out.push('[');
                 for (i, item) in items.iter().enumerate() {
                     if i > 0 {
-                        out.push_str(comma);
+                        out.push_str(self.comma);
                     }
-                    line(depth + 1, out);
-                    write(item, indent, depth + 1, out);
+                    self.line(depth + 1, out);
+                    self.write(item, depth + 1, out);
                 }
-                line(depth, out);
+                self.line(depth, out);
                 out.push(']');
             }
             Json::Object(map) if !map.is_empty() => {
                 out.push('{');
                 for (i, (key, item)) in map.iter().enumerate() {
                     if i > 0 {
-                        out.push_str(comma);
+                        out.push_str(self.comma);
                     }
-                    line(depth + 1, out);
-                    out.push_str(&ascii(key));
-                    out.push_str(": ");
-                    write(item, indent, depth + 1, out);
+                    self.line(depth + 1, out);
+                    out.push_str(&quoted(key, self.ascii));
+                    out.push_str(self.colon);
+                    self.write(item, depth + 1, out);
                 }
-                line(depth, out);
+                self.line(depth, out);
                 out.push('}');
             }
-            Json::String(s) => out.push_str(&ascii(s)),
+            Json::String(s) => out.push_str(&quoted(s, self.ascii)),
+            Json::Number(_) => out.push_str(&super::text::python(value)),
             other => out.push_str(&other.to_string()),
         }
     }
-    /// A text with everything beyond ASCII escaped, as Python does by default.
-    fn ascii(text: &str) -> String {
-        let plain = Json::from(text).to_string();
-        if plain.is_ascii() {
-            return plain;
-        }
-        let mut out = String::new();
-        for c in plain.chars() {
-            if c.is_ascii() {
-                out.push(c);
-            } else {
-                let mut units = [0u16; 2];
-                for unit in c.encode_utf16(&mut units) {
-                    out.push_str(&format!("\\u{unit:04x}"));
-                }
-            }
-        }
-        out
+}
+
+/// A text in quotes; `ascii`: with everything beyond ASCII escaped, as Python does by default.
+fn quoted(text: &str, ascii: bool) -> String {
+    let plain = Json::from(text).to_string();
+    if !ascii || plain.is_ascii() {
+        return plain;
     }
     let mut out = String::new();
-    write(value, indent, 0, &mut out);
+    for c in plain.chars() {
+        if c.is_ascii() {
+            out.push(c);
+        } else {
+            let mut units = [0u16; 2];
+            for unit in c.encode_utf16(&mut units) {
+                out.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
     out
 }
 
@@ -410,9 +437,8 @@ fn human_readable(c: &Call) -> Result<Json, String> {
 }
 
 fn human_to_bytes(c: &Call) -> Result<Json, String> {
-    if c.flag(1, "isbits") {
-        return Err("isbits is not supported".into());
-    }
+    // Only says that the unit is written `Mb`; the number is the same.
+    let _bits = c.flag(1, "isbits");
     let default = c.str(0, "default_unit").map(str::to_owned);
     let given = match c.value() {
         Json::String(s) => s.trim().to_owned(),

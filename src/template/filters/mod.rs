@@ -24,7 +24,7 @@ pub const REFUSED: &[(&str, &str)] = &[
     ("random_mac", "it gives another value on every run"),
     ("shuffle", "it gives another order on every run"),
     ("fileglob", "it looks at the workstation's files, and templates run on the host"),
-    ("md5", "use hash('sha256')"),
+    ("md5", "use hash('sha256') or sha1"),
 ];
 
 /// What a data filter is given: the value and positional arguments, and named ones.

@@ -14,9 +14,15 @@ pub const FILTERS: &[(&str, DataFilter)] = &[
     }),
 ];
 
+const QUERIES: &str = "there are address, prefix, network, broadcast, subnet, netmask, size and version";
+
 /// Applies to one address, or keeps those of a list that are addresses; anything else gives false.
 fn each(c: &Call, family: fn(&IpAddr) -> bool) -> Result<Json, String> {
-    let query = c.str(0, "query").unwrap_or("");
+    let query = match c.arg(0, "query") {
+        None => "",
+        Some(Json::String(query)) => query,
+        Some(other) => return Err(format!("the query `{other}` is not supported; {QUERIES}")),
+    };
     match c.value() {
         Json::Array(items) => {
             let mut out = vec![];
@@ -76,12 +82,10 @@ fn one(value: &Json, query: &str, family: fn(&IpAddr) -> bool) -> Result<Json, S
             }
             .to_string()
         ),
-        "size" => json!(2f64.powi(i32::try_from(bits - prefix).unwrap_or(0))),
+        "size" => json!(1u64.checked_shl(bits - prefix).ok_or("the network has more addresses than can be counted")?),
         "version" => json!(if bits == 32 { 4 } else { 6 }),
         other => {
-            return Err(format!(
-                "the query `{other}` is not supported; there are address, prefix, network, broadcast, subnet, netmask, size and version"
-            ));
+            return Err(format!("the query `{other}` is not supported; {QUERIES}"));
         }
     })
 }

@@ -69,7 +69,7 @@ fn search(c: &Call) -> Result<Json, String> {
         ) {
             (Some(name), _) => found.name(name).or_else(|| name.parse().ok().and_then(|n| found.get(n))),
             (None, Some(number)) => found.get(number),
-            _ => return Err(format!("`{group}` names no group: write \\\\1 or \\\\g<name>")),
+            _ => return Err(format!("`{group}` names no group: write \\1 or \\g<name>")),
         };
         out.push(value.map_or(Json::Null, |m| json!(m)));
     }

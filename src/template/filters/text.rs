@@ -3,6 +3,7 @@
 use super::{Call, DataFilter};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value as Json, json};
+use sha1::Sha1;
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 
 pub const FILTERS: &[(&str, DataFilter)] = &[
@@ -47,7 +48,7 @@ pub const FILTERS: &[(&str, DataFilter)] = &[
         }
         Ok(json!(path))
     }),
-    ("quote", |c| Ok(json!(quote(&python(c.value()))))),
+    ("quote", |c| Ok(json!(quote(&if c.value().is_null() { String::new() } else { python(c.value()) })))),
     ("hash", |c| hash(c.str(0, "hashtype").unwrap_or("sha1"), &python(c.value()))),
     ("comment", |c| {
         let style = c.str(0, "style").unwrap_or("plain");
@@ -59,8 +60,59 @@ pub const FILTERS: &[(&str, DataFilter)] = &[
         };
         let mark = c.str(usize::MAX - 1, "decoration").unwrap_or(prefix).to_owned();
         let lines: Vec<String> = python(c.value()).lines().map(|l| format!("{mark}{l}").trim_end().to_owned()).collect();
-        let edge = mark.trim_end();
-        Ok(json!(format!("{edge}\n{}\n{edge}", lines.join("\n"))))
+        // Behind a given first or last text only the line break stands.
+        let edge = |name| c.str(usize::MAX - 1, name).unwrap_or(mark.trim_end());
+        Ok(json!(format!(
+            "{}{}\n{}",
+            match edge("prefix") {
+                "" => String::new(),
+                prefix => format!("{prefix}\n"),
+            },
+            lines.join("\n"),
+            edge("postfix")
+        )))
+    }),
+    ("indent", |c| {
+        let width = match c.arg(0, "width") {
+            Some(Json::String(s)) => s.clone(),
+            other => " ".repeat(other.and_then(Json::as_u64).map_or(4, |n| n.min(1000) as usize)),
+        };
+        let (first, blank) = (c.flag(1, "first"), c.flag(2, "blank"));
+        let text = python(c.value());
+        let lines = text.split('\n').enumerate().map(|(i, line)| match (i, line) {
+            (0, _) if !first => line.to_owned(),
+            (1.., "") if !blank => String::new(),
+            _ => format!("{width}{line}"),
+        });
+        Ok(json!(lines.collect::<Vec<_>>().join("\n")))
+    }),
+    ("truncate", |c| {
+        let count = |index, name, default| c.arg(index, name).and_then(Json::as_u64).map_or(default, |n| n as usize);
+        let (length, leeway) = (count(0, "length", 255), count(3, "leeway", 0));
+        let (kill, end, text) = (c.flag(1, "killwords"), c.str(2, "end").unwrap_or("..."), python(c.value()));
+        // Jinja's own leeway is 5 characters.
+        let leeway = if c.arg(3, "leeway").is_some() { leeway } else { 5 };
+        if text.chars().count() <= length.saturating_add(leeway) {
+            return Ok(json!(text));
+        }
+        let cut: String = text.chars().take(length.saturating_sub(end.chars().count())).collect();
+        let cut = if kill { &cut } else { cut.rsplit_once(' ').map_or(cut.as_str(), |(words, _)| words) };
+        Ok(json!(format!("{cut}{end}")))
+    }),
+    ("sha1", |c| hash("sha1", &python(c.value()))),
+    ("checksum", |c| hash("sha1", &python(c.value()))),
+    ("to_uuid", |c| {
+        let space = c.str(0, "namespace").unwrap_or(ANSIBLE_UUID);
+        let space: String = space.chars().filter(|c| *c != '-').collect();
+        let space = u128::from_str_radix(&space, 16).map_err(|_| format!("`{space}` is no UUID"))?;
+        let digest = Sha1::new().chain_update(space.to_be_bytes()).chain_update(python(c.value())).finalize();
+        let mut bytes = [0; 16];
+        bytes.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+        // Version 5 and the variant, as RFC 9562 has them.
+        bytes[6] = bytes[6] & 0x0f | 0x50;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        let text = hex(&bytes);
+        Ok(json!([&text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..]].join("-")))
     }),
     ("strftime", |c| {
         let seconds = match c.arg(0, "second") {
@@ -86,9 +138,9 @@ pub fn python(value: &Json) -> String {
         Json::Null => "None".into(),
         Json::Bool(true) => "True".into(),
         Json::Bool(false) => "False".into(),
-        Json::Number(n) => match (n.as_i64(), n.as_f64()) {
-            (None, Some(x)) if x.fract() == 0.0 && x.abs() < 1e16 => format!("{x:.1}"),
-            _ => n.to_string(),
+        Json::Number(n) => match n.as_f64().filter(|_| n.is_f64()) {
+            Some(x) => float(x),
+            None => n.to_string(),
         },
         Json::String(s) => s.clone(),
         Json::Array(items) => format!("[{}]", items.iter().map(repr).collect::<Vec<_>>().join(", ")),
@@ -96,6 +148,18 @@ pub fn python(value: &Json) -> String {
             "{{{}}}",
             map.iter().map(|(k, v)| format!("{}: {}", repr(&Json::from(k.as_str())), repr(v))).collect::<Vec<_>>().join(", ")
         ),
+    }
+}
+
+/// A number as Python's `repr` prints it: with an exponent of two digits below 1e-4 and from 1e16 on.
+fn float(x: f64) -> String {
+    let text = format!("{x:e}");
+    match text.split_once('e').and_then(|(digits, power)| Some((digits, power.parse::<i32>().ok()?))) {
+        Some((digits, power)) if !(-4..16).contains(&power) => {
+            format!("{digits}e{}{:02}", if power < 0 { '-' } else { '+' }, power.abs())
+        }
+        _ if x.fract() == 0.0 => format!("{x:.1}"),
+        _ => x.to_string(),
     }
 }
 
@@ -130,13 +194,20 @@ fn quote(text: &str) -> String {
     if safe { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\"'\"'")) }
 }
 
+/// The namespace of Ansible's `to_uuid`.
+const ANSIBLE_UUID: &str = "361E6D51-FAEC-444A-9079-341386DA8E2E";
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
 fn hash(kind: &str, text: &str) -> Result<Json, String> {
-    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
     Ok(json!(match kind {
+        "sha1" => hex(&Sha1::digest(text)),
         "sha224" => hex(&Sha224::digest(text)),
         "sha256" => hex(&Sha256::digest(text)),
         "sha384" => hex(&Sha384::digest(text)),
         "sha512" => hex(&Sha512::digest(text)),
-        other => return Err(format!("`{other}` is not supported; there are sha224, sha256, sha384 and sha512")),
+        other => return Err(format!("`{other}` is not supported; there are sha1, sha224, sha256, sha384 and sha512")),
     }))
 }
