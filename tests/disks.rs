@@ -149,7 +149,7 @@ fn a_host_installed_anew_and_a_copied_disk_lose_nothing() {
     assert_eq!(lab.sh("node01", "mount /dev/sda /mnt && cat /mnt/object && umount /mnt"), "precious");
     lab.sh("node01", &format!("echo 'UUID={uuid} /ais/sda xfs defaults 0 0' >/etc/fstab; dd if=/dev/sda of=/dev/sdb bs=1M status=none"));
     let refused = run(&lab, "apply", &["sda"], &["sda"]);
-    assert!(message(&refused).contains(&format!("/dev/sdb holds a filesystem of the same UUID ({uuid})")), "{refused:#}");
+    assert!(message(&refused).contains(&format!("/dev/sda and /dev/sdb hold filesystems with one UUID ({uuid})")), "{refused:#}");
     lab.sh("node01", "wipefs -qa /dev/sdb");
     run(&lab, "apply", &["sda"], &["sda"]);
     assert_eq!(lab.sh("node01", "cat /ais/sda/object"), "precious");

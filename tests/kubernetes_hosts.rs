@@ -308,7 +308,7 @@ fn what_the_hook_says_of_the_rest(world: &World) {
         said(&fettle.env("KUBECONFIG", world.plane.folder().join("none")).output().unwrap())
     };
     let text = fetch();
-    assert!(text.contains("no kubeconfig was found") && text.contains("no host of kube_control_plane gave its"), "{text}");
+    assert!(text.contains("no such file is there") && text.contains("no host of kube_control_plane gave its"), "{text}");
     let config = world.kubeconfig_for_hosts();
 
     // What is beside the inventory wins over what is at home. Its server is one that only hosts reach, if it were one.

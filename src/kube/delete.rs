@@ -185,16 +185,21 @@ pub async fn delete(
     Ok(())
 }
 
-/// Pods go after their StatefulSet, within their grace period (30 s unless the spec says otherwise; twice that here).
+/// How long pods may take to go: their grace period (30 s unless the spec says otherwise), and where their node is gone
+/// Kubernetes' garbage collector, which looks every 20 s and waits 40 s before it believes that; and as much again.
+const GOING: std::time::Duration = std::time::Duration::from_secs(180);
+
+/// Pods go after their StatefulSet.
 async fn pods_gone(server: &Server, info: &Info, progress: &mut dyn Progress) -> Result<(), KubeError> {
-    let end = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+    let end = tokio::time::Instant::now() + GOING;
     loop {
         let left = super::pods::pods(server, info).await?;
         let Some(first) = left.first() else { return Ok(()) };
         if tokio::time::Instant::now() > end {
             return Err(KubeError::Other(format!(
-                "{} pods are still there after 60 s, {} for one: is its node away?",
+                "{} pods are still there after {} s, {} for one: is its node away?",
                 left.len(),
+                GOING.as_secs(),
                 first.name
             )));
         }
