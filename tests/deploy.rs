@@ -5,7 +5,7 @@ mod support;
 use fettle::kube::{covers, kind};
 use serde_json::{Value as Json, json};
 use std::time::{Duration, Instant};
-use support::world::{SPEC, World, restarted, said};
+use support::world::{SPEC, START, World, restarted, said};
 
 #[test]
 fn a_cluster_comes_up_and_a_second_deploy_changes_nothing() {
@@ -111,7 +111,11 @@ fn a_new_image_rolls_proxies_then_targets_the_primary_last_of_the_proxies() {
     let tail: Vec<&str> = heard.iter().skip(1).map(String::as_str).collect();
     assert_eq!(tail[0], "set-config {\"rebalance\":{\"enabled\":false}}", "{heard:?}");
     assert!(tail[1].starts_with("primary ais-proxy-"), "{heard:?}");
-    assert_eq!(tail[2..], ["set-config {\"rebalance\":{\"enabled\":true}}"], "{heard:?}");
+    // What was written meanwhile went to other targets.
+    assert_eq!(tail[2..], ["set-config {\"rebalance\":{\"enabled\":true}}", START], "{heard:?}");
+    assert!(plan.contains("start    rebalance: moves what was written while targets were restarted"), "{plan}");
+    assert!(text.contains("rebalance: started; objects written meanwhile move to their place"), "{text}");
+    assert_eq!(world.good("deploy", &newer, &["--check"]), "Nothing to change.");
 
     // An image that can't be pulled: the first pod does not come back, the others keep running.
     let broken = SPEC.replace("v5.0", "missing");
@@ -127,6 +131,8 @@ fn a_new_image_rolls_proxies_then_targets_the_primary_last_of_the_proxies() {
     let text = world.good("deploy", &newer, &["--timeout", "60s"]);
     assert_eq!(restarted(&text).len(), 1, "{text}");
     assert!(world.stand_in.heard().last().unwrap().contains("true"), "{:?}", world.stand_in.heard());
+    // Proxies hold no objects.
+    assert_eq!(world.stand_in.heard().iter().filter(|h| *h == START).count(), 1);
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod support;
 
 use serde_json::{Value as Json, json};
 use std::time::{Duration, Instant};
-use support::world::{SPEC, World, restarted, said};
+use support::world::{SPEC, START, World, restarted, said};
 
 fn refused(world: &World, spec: &str, more: &[&str]) -> String {
     let heard = world.stand_in.heard();
@@ -99,6 +99,73 @@ fn a_cluster_with_authentication_is_shown_a_token() {
     assert_eq!(restarted(&text).len(), 6, "{text}");
     assert_eq!(world.stand_in.cluster.lock().unwrap().harm, Vec::<String>::new());
     world.good("status", &newer, &["--token-file", &good]);
+}
+
+#[test]
+fn objects_written_during_a_rollout_that_stopped_are_moved_by_the_next() {
+    let Some(world) = World::new() else { return };
+    world.good("deploy", SPEC, &["--timeout", "60s"]);
+    let other = SPEC.replace("targets:\n", "targets:\n  ports: {public: 41080}\n");
+    let owed = || {
+        let map = world.get("ConfigMap", "ais-global-cm").unwrap();
+        map["metadata"]["annotations"]["fettle/rebalance-owed"].is_string()
+    };
+    let child = {
+        let mut command = support::fettle_command(["deploy"]);
+        command.arg(world.spec(&other)).arg("--kubeconfig").arg(&world.plane.admin).args(["--timeout", "30s"]);
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap()
+    };
+    let end = Instant::now() + Duration::from_secs(25);
+    while !owed() {
+        assert!(Instant::now() < end, "no target is restarted");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    // Another rebalance runs until the time is up.
+    world.stand_in.cluster.lock().unwrap().rebalance = Some(Instant::now() + Duration::from_secs(3600));
+    let text = said(&child.wait_with_output().unwrap());
+    assert!(text.contains("rebalance: not started yet") && text.contains("is currently busy") && !text.contains("tcode"), "{text}");
+    assert_eq!(restarted(&text).len(), 3, "{text}");
+    world.stand_in.cluster.lock().unwrap().rebalance = None;
+    let plan = world.good("deploy", &other, &["--check"]);
+    assert!(plan.contains("start    rebalance") && plan.contains("1 changes"), "{plan}");
+    let text = world.good("deploy", &other, &["--timeout", "60s"]);
+    assert!(text.contains("rebalance: started") && restarted(&text).is_empty(), "{text}");
+    assert_eq!(world.stand_in.heard().iter().filter(|h| *h == START).count(), 1, "{:?}", world.stand_in.heard());
+    assert_eq!(world.good("deploy", &other, &["--check"]), "Nothing to change.");
+}
+
+#[test]
+fn a_cluster_deployed_anew_gets_the_settings_its_spec_has_now() {
+    let Some(world) = World::new() else { return };
+    world.good("deploy", SPEC, &["--timeout", "60s"]);
+    world.good("delete", SPEC, &["--yes"]);
+    // AIStore kept its own configuration, which the spec's ConfigMap does not reach.
+    let other = SPEC.replace("enabled: false", "enabled: true") + "  timeout: {max_keepalive: 60s}\n";
+    world.stand_in.cluster.lock().unwrap().config["timeout"]["max_keepalive"] = json!("1m");
+    let text = world.good("deploy", &other, &["--timeout", "60s"]);
+    assert!(text.contains("configuration: mirror.enabled: false → true") && !text.contains("max_keepalive"), "{text}");
+    assert!(world.stand_in.heard().iter().any(|h| h == "set-config {\"mirror\":{\"enabled\":true}}"), "{:?}", world.stand_in.heard());
+    assert_eq!(world.good("deploy", &other, &["--check"]), "Nothing to change.");
+
+    // Somebody else changed it; what AIStore shows in a way of its own is told once.
+    world.stand_in.cluster.lock().unwrap().config["mirror"]["enabled"] = json!(false);
+    let plan = world.good("deploy", &other, &["--check"]);
+    assert!(plan.contains("set      configuration: mirror.enabled: false → true") && plan.contains("1 changes"), "{plan}");
+    world.stand_in.cluster.lock().unwrap().hides = Some("/mirror/enabled".into());
+    world.good("deploy", &other, &["--timeout", "60s"]);
+    assert_eq!(world.good("deploy", &other, &["--check"]), "Nothing to change.");
+
+    // What AIStore refuses is said in its own words, and nobody is sent to try the same again.
+    let refusal = "copies (9) must be less than 4";
+    world.stand_in.cluster.lock().unwrap().refusal = refusal.into();
+    let text = refused_at_once(&world, &other.replace("enabled: true", "enabled: true\n    copies: 9"));
+    assert!(text.contains(refusal) && !text.contains("url_path") && !text.contains("again"), "{text}");
+}
+
+fn refused_at_once(world: &World, spec: &str) -> String {
+    let output = world.run("deploy", spec, &["--timeout", "60s"]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    said(&output)
 }
 
 #[test]

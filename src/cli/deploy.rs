@@ -117,11 +117,12 @@ fn show(plan: &Plan, args: &DeployArgs, paint: Paint) {
         let labels: Vec<_> =
             plan.labels.changes.iter().map(|c| json!({"node": c.node, "key": c.key, "before": c.before, "after": c.after})).collect();
         let problems: Vec<_> = plan.problems.iter().map(ToString::to_string).collect();
+        let settings: Vec<_> = plan.settings.iter().map(ToString::to_string).collect();
         let leaving: Vec<_> = plan.leaving.iter().map(leave_json).collect();
         println!(
             "{}",
             json!({"event": "plan", "check": args.check, "objects": objects, "labels": labels, "restarts": plan.restarts,
-                "leaving": leaving, "kept": plan.kept, "rebalance": plan.rebalance, "problems": problems, "changed": plan.changes()})
+                "leaving": leaving, "kept": plan.kept, "rebalance": plan.rebalance, "settings": settings, "moves": plan.moves, "problems": problems, "changed": plan.changes()})
         );
         return;
     }
@@ -161,15 +162,23 @@ fn show(plan: &Plan, args: &DeployArgs, paint: Paint) {
     for pod in &plan.restarts {
         println!("{} {pod}", paint.text(Tone::Change, "restart "));
     }
+    for setting in &plan.settings {
+        println!("{} configuration: {setting}", paint.text(Tone::Change, "set     "));
+    }
     if let Some(on) = plan.rebalance {
         println!("{} rebalance: {}", paint.text(Tone::Change, "set     "), if on { "on" } else { "off" });
+    }
+    if plan.moves {
+        println!("{} rebalance: moves what was written while targets were restarted", paint.text(Tone::Change, "start   "));
     }
     let unchanged = plan.objects.iter().filter(|o| o.outcome == Outcome::Unchanged).count();
     let changed = plan.objects.len() - unchanged
         + plan.labels.changes.len()
         + plan.leaving.len()
         + plan.restarts.len()
-        + usize::from(plan.rebalance.is_some());
+        + plan.settings.len()
+        + usize::from(plan.rebalance.is_some())
+        + usize::from(plan.moves);
     if args.check {
         match plan.changes() {
             true => println!("{changed} changes, {unchanged} objects are as they should be. Nothing was changed: this was a dry run."),

@@ -206,6 +206,10 @@ async fn aisnode(request: &Request) -> Result<ModuleDone, String> {
     changes.extend(plan.leaving.iter().map(|leave| change(leave.to_string())));
     changes.extend(plan.restarts.iter().map(|pod| change(format!("{pod}: restarted"))));
     changes.extend(plan.rebalance.map(|on| change(format!("rebalance: {}", if on { "on" } else { "off" }))));
+    changes.extend(plan.settings.iter().map(|setting| change(format!("configuration: {setting}"))));
+    if plan.moves {
+        changes.push(change("rebalance: started".into()));
+    }
     warnings.extend(plan.kept.iter().map(|setting| keeps(setting)));
     if !request.check {
         deploy(&server, &deployment, &plan, options, &mut Quiet).await.map_err(text)?;

@@ -6,8 +6,9 @@ use super::labels::{LabelChange, LabelPlan, plan_labels, set_labels};
 use super::leave::{Leave, leaving};
 use super::neighbours::{Claim, claims, clashes};
 use super::pods::{Pod, pods};
-use super::running::Before;
-use super::{Info, KubeError, Progress, Role, Server, kind, members, primary, rollout, running, shrink, wait};
+use super::running::{Before, STARTED, note};
+use super::settings::{self, Setting};
+use super::{Info, KubeError, Progress, Role, Server, kind, members, primary, rebalance, rollout, running, shrink, wait};
 use crate::cluster::{Object, Resolved};
 use crate::diag::Diagnostics;
 use crate::host::Diff;
@@ -73,6 +74,10 @@ pub struct Plan {
     pub kept: Vec<String>,
     /// What rebalancing is switched to in the end; `None`: it is so already, or nobody can tell yet.
     pub rebalance: Option<bool>,
+    /// Settings of the running cluster that are not as the spec says.
+    pub settings: Vec<Setting>,
+    /// A rebalance is begun in the end, for what was written while targets were restarted.
+    pub moves: bool,
     /// The cluster was never complete.
     pub first: bool,
 }
@@ -85,6 +90,8 @@ impl Plan {
             || !self.restarts.is_empty()
             || !self.leaving.is_empty()
             || self.rebalance.is_some()
+            || self.moves
+            || !self.settings.is_empty()
     }
 }
 
@@ -123,30 +130,37 @@ pub async fn plan(server: &Server, deployment: &Deployment, options: Options) ->
         plan.problems.push(KubeError::Other(format!("{} is to be emptied, which takes time: --timeout 0 leaves none", first.pod)));
     }
     plan.problems.extend(running::obstacles(&deployment.info, &all, options.any_release));
-    match switched(server, &deployment.info, &all).await {
-        Ok(rebalance) => plan.rebalance = rebalance,
+    let before = Before::ask(server, &deployment.info).await?;
+    match live(server, &deployment.info, &all).await {
+        Ok(Some(config)) if !options.timeout.is_zero() => {
+            let on = &config["rebalance"]["enabled"];
+            plan.rebalance = Some(deployment.info.rebalance).filter(|wanted| on != wanted);
+            plan.settings = settings::differing(&config, &deployment.info.config, &before.told);
+        }
+        Ok(_) => {}
         // Deploying would end there, too.
         Err(e @ KubeError::Denied(_)) => plan.problems.push(e),
         Err(_) => {}
     }
-    let before = Before::ask(server, &deployment.info).await?;
     plan.first = before.first;
     if !all.is_empty() {
         plan.kept = before.kept(&deployment.config());
     }
+    let targets: Vec<String> = all.iter().filter(|p| p.role == Role::Target).map(|p| p.name.clone()).collect();
     plan.restarts = rollout::expected(server, &deployment.info, all, &plan.objects, &leave).await?;
+    let owed = before.owed || plan.restarts.iter().any(|pod| targets.contains(pod));
+    plan.moves = rebalance::is_due(&deployment.info, owed) && !options.timeout.is_zero();
     plan.leaving = leave;
     Ok(plan)
 }
 
-/// What rebalancing would be switched to, of a cluster that can be asked.
-async fn switched(server: &Server, info: &Info, pods: &[Pod]) -> Result<Option<bool>, KubeError> {
+/// The settings of a cluster that can be asked.
+async fn live(server: &Server, info: &Info, pods: &[Pod]) -> Result<Option<Json>, KubeError> {
     if !pods.iter().any(|p| p.role == Role::Proxy && p.ready) {
         return Ok(None);
     }
     let map = members::map(server, info, pods).await?;
-    let config = members::config(server, info, &map, pods).await?;
-    Ok(Some(info.rebalance).filter(|wanted| config["rebalance"]["enabled"] != *wanted))
+    members::config(server, info, &map, pods).await.map(Some)
 }
 
 fn conflict(change: &LabelChange) -> KubeError {
@@ -210,8 +224,13 @@ pub async fn deploy(
     if let Some(node) = info.initial_primary.as_ref().filter(|_| plan.first) {
         primary::primary_on(server, info, &map, node, end, progress).await?;
     }
-    rebalance(server, info, &map, info.rebalance, progress).await?;
-    if plan.first { running::note_start(server, info).await } else { Ok(()) }
+    let before = Before::ask(server, info).await?;
+    settings::tell(server, info, &map, &before.told, progress).await?;
+    rebalance::switch(server, info, &map, info.rebalance, progress).await?;
+    if rebalance::is_due(info, before.owed) {
+        rebalance::pay(server, info, &map, end, progress).await?;
+    }
+    if plan.first { note(server, info, STARTED, &Json::from("true")).await } else { Ok(()) }
 }
 
 /// What becomes of a setting that the spec has no more.
@@ -228,24 +247,6 @@ pub fn word(outcome: Outcome) -> &'static str {
         Outcome::Recreated => "replaced",
         Outcome::Deleted => "deleted",
     }
-}
-
-/// Switches rebalancing on or off, if it is not so already.
-pub(super) async fn rebalance(
-    server: &Server,
-    info: &Info,
-    map: &members::Map,
-    on: bool,
-    progress: &mut dyn Progress,
-) -> Result<(), KubeError> {
-    let pods = pods(server, info).await?;
-    let now = members::config(server, info, map, &pods).await?;
-    if now["rebalance"]["enabled"] == on {
-        return Ok(());
-    }
-    members::set_config(server, info, map, &pods, &serde_json::json!({"rebalance": {"enabled": on}})).await?;
-    progress.line(&format!("rebalance: {}", if on { "on" } else { "off" }));
-    Ok(())
 }
 
 /// AIStore reads the ConfigMap only at its very first start; a cluster that runs is told new settings itself. It is told
@@ -265,8 +266,14 @@ async fn push_config(server: &Server, info: &Info, plan: &Plan, progress: &mut d
         members::set_config(server, info, &map, &pods, &info.config).await
     };
     told.await.map_err(|e| {
+        let again = match e {
+            KubeError::Unreachable(_) | KubeError::Busy(_) => {
+                "\nrun the same again when its proxies answer; `fettle status` says how they are"
+            }
+            _ => "",
+        };
         KubeError::Other(format!(
-            "the running cluster could not be told its new settings (`config`), and no object was changed: {e}\nrun the same again when its proxies answer; `fettle status` says how they are"
+            "the running cluster could not be told its new settings (`config`), and no object was changed: {e}{again}"
         ))
     })?;
     progress.line("configuration: the running cluster has the new settings");

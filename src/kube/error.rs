@@ -38,6 +38,8 @@ pub enum KubeError {
         /// Field by field, where the server says so.
         causes: Vec<Cause>,
     },
+    /// AIStore does something that must end first. Trying again later helps.
+    Busy(String),
     /// Anything else.
     Other(String),
 }
@@ -50,6 +52,7 @@ impl fmt::Display for KubeError {
             | Self::Denied(text)
             | Self::Missing(text)
             | Self::Changed(text)
+            | Self::Busy(text)
             | Self::Other(text) => f.write_str(text),
             Self::Conflict { what, causes } => {
                 write!(f, "{what}: other managers own fields that would be changed")?;
@@ -104,6 +107,22 @@ impl KubeError {
                 format!("{doing}: {pod} does not accept the token of {from}: it is wrong or has expired; give another by {give}")
             }
             (Some(from), _) => format!("{doing}: the token of {from} may not do this at {pod}: give an administrator's by {give}"),
+        })
+    }
+
+    /// From an answer of AIStore's own, behind the API server, in its words; `None`: it is none of those.
+    pub(super) fn from_aistore(status: &::kube::core::Status, doing: &str) -> Option<Self> {
+        // `cmn.ErrHTTP`. The client gives an answer that is no Status of Kubernetes as it came.
+        let answer: serde_json::Value = serde_json::from_str(status.message.trim()).ok()?;
+        let message = answer["message"].as_str().map(str::trim).filter(|m| !m.is_empty())?;
+        let text = format!("{doing}: AIStore answers: {message}");
+        Some(match status.code {
+            _ if answer["tcode"] == "ErrBusy" => Self::Busy(text),
+            404 => Self::Missing(text),
+            409 => Self::Busy(text),
+            // A node that starts or stops; 500 is how it refuses.
+            429 | 502..=504 => Self::Unreachable(text),
+            _ => Self::Other(text),
         })
     }
 

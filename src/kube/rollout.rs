@@ -2,14 +2,13 @@
 //! the cluster map before the next. Rebalancing is off meanwhile, so that a restart moves no data.
 
 use super::apply::Applied;
-use super::deploy::rebalance;
 use super::info::PodSet;
 use super::leave::Leave;
 use super::members;
 use super::pods::{Pod, pods};
 use super::primary::hand_over;
 use super::wait::{PAUSE, complete, describe};
-use super::{Info, KubeError, Outcome, Progress, Role, Server, kind};
+use super::{Info, KubeError, Outcome, Progress, Role, Server, kind, rebalance};
 use std::collections::BTreeMap;
 use tokio::time::{Instant, sleep};
 
@@ -90,7 +89,7 @@ fn order<'a>(pod: &'a Pod, primary: Option<&str>) -> (bool, Role, bool, &'a str,
 /// Restarts what is outdated. Stops at the first that does not come back.
 pub async fn roll(server: &Server, info: &Info, end: Instant, progress: &mut dyn Progress) -> Result<(), KubeError> {
     let revisions = revisions(server, info, end).await?;
-    let mut quiet = false;
+    let (mut quiet, mut owed) = (false, false);
     loop {
         let all = pods(server, info).await?;
         let mut late: Vec<Pod> = outdated(&all, &revisions).into_iter().filter(|p| !p.leaving).cloned().collect();
@@ -110,12 +109,16 @@ pub async fn roll(server: &Server, info: &Info, end: Instant, progress: &mut dyn
             if !quiet {
                 let waiting = settled(server, info, end, progress).await;
                 waiting.map_err(|e| halt(&format!("{} is to be restarted: {e}", pod.name), left, quiet))?;
-                rebalance(server, info, &map, false, progress).await?;
+                rebalance::switch(server, info, &map, false, progress).await?;
                 quiet = true;
             }
             if primary.as_deref() == Some(pod.name.as_str()) {
                 hand_over(server, info, &map, &all, std::slice::from_ref(&pod.name), end, progress).await?;
             }
+        }
+        if pod.role == Role::Target && !owed {
+            rebalance::owe(server, info).await?;
+            owed = true;
         }
         progress.now(&format!("{}: restarting, {left} to go", pod.name));
         if let Some(kind) = kind("Pod") {

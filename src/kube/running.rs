@@ -5,13 +5,23 @@ use super::{Info, KubeError, Server, kind};
 use serde_json::Value as Json;
 
 /// Annotation of the cluster's ConfigMap: the cluster was complete once, so its primary is where elections put it.
-const STARTED: &str = "fettle/started";
+pub const STARTED: &str = "fettle/started";
+
+/// Another: targets were restarted, and no rebalance was begun since.
+pub const OWED: &str = "fettle/rebalance-owed";
+
+/// Another: JSON, what the cluster answered after it was told settings ([`super::settings::differing`]).
+pub const TOLD: &str = "fettle/told";
 
 /// What the ConfigMap of a cluster tells about it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Before {
     /// The cluster was never complete.
     pub first: bool,
+    /// Targets were restarted, and no rebalance was begun since.
+    pub owed: bool,
+    /// What it answered when it was told settings.
+    pub told: Json,
     /// The settings it was deployed with.
     config: Option<Json>,
 }
@@ -21,10 +31,12 @@ impl Before {
     pub async fn ask(server: &Server, info: &Info) -> Result<Self, KubeError> {
         let Some(kind) = kind("ConfigMap") else { return Ok(Self::default()) };
         let Some(live) = server.get(kind, Some(&info.namespace), &info.config_map()).await? else {
-            return Ok(Self { first: true, config: None });
+            return Ok(Self { first: true, ..Self::default() });
         };
-        let first = live["metadata"]["annotations"][STARTED].is_null();
-        Ok(Self { first, config: live["data"]["ais.json"].as_str().and_then(|text| serde_json::from_str(text).ok()) })
+        let noted = |key: &str| &live["metadata"]["annotations"][key];
+        let told = noted(TOLD).as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        let (first, owed) = (noted(STARTED).is_null(), !noted(OWED).is_null());
+        Ok(Self { first, owed, told, config: live["data"]["ais.json"].as_str().and_then(|text| serde_json::from_str(text).ok()) })
     }
 
     /// Settings that the cluster was given and `wanted` (the new `ais.json`) has no more, with their values: AIStore keeps them, for what
@@ -56,11 +68,11 @@ fn missing(path: &str, old: &Json, new: &Json, all: &mut Vec<String>) {
     }
 }
 
-/// Notes that the cluster was complete.
-pub async fn note_start(server: &Server, info: &Info) -> Result<(), KubeError> {
+/// Notes something about the cluster in its ConfigMap; null: no longer.
+pub async fn note(server: &Server, info: &Info, key: &str, value: &Json) -> Result<(), KubeError> {
     let Some(kind) = kind("ConfigMap") else { return Ok(()) };
     let path = format!("{}?fieldManager={}", kind.path(Some(&info.namespace), &info.config_map()), super::MANAGER);
-    server.merge_at(&path, &serde_json::json!({"metadata": {"annotations": {STARTED: "true"}}})).await
+    server.merge_at(&path, &serde_json::json!({"metadata": {"annotations": {key: value}}})).await
 }
 
 /// Why the running pods can't become what the spec says. `any_release`: the operator insists on the release.
@@ -122,8 +134,8 @@ mod tests {
     #[test]
     fn settings_that_went_are_found() {
         let before = Before {
-            first: false,
             config: Some(json!({"mirror": {"enabled": true, "copies": 2}, "lru": {"a": {"b": 1}}, "cloud": {"aws": {}}})),
+            ..Before::default()
         };
         assert_eq!(
             before.kept(&json!({"mirror": {"copies": 3}, "new": {"y": 1}})),

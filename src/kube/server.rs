@@ -89,7 +89,13 @@ impl Server {
             Ok(Err(::kube::Error::Api(status))) if pod.is_some() && refused_by_pod(&status) => {
                 Err(KubeError::from_pod(&status, pod.unwrap_or_default(), self.token.as_ref().map(|t| t.from.as_str()), doing))
             }
-            Ok(Err(e)) => Err(KubeError::from_client(&e, &self.url, &self.login, doing)),
+            Ok(Err(e)) => {
+                let own = match &e {
+                    ::kube::Error::Api(status) => pod.and_then(|_| KubeError::from_aistore(status, doing)),
+                    _ => None,
+                };
+                Err(own.unwrap_or_else(|| KubeError::from_client(&e, &self.url, &self.login, doing)))
+            }
             Err(_) => Err(KubeError::Unreachable(format!("{doing}: no answer from {} within {} s", self.url, REQUEST_TIMEOUT.as_secs()))),
         }
     }

@@ -1,13 +1,12 @@
 //! Taking pods out of the cluster: what targets store moves to the others first, and is known to have arrived.
 
-use super::deploy::rebalance;
 use super::labels::{LabelChange, set_labels};
 use super::leave::Leave;
 use super::members::{self, Map, Member};
 use super::pods::{EMPTIED, Pod, pods};
 use super::primary::hand_over;
 use super::wait::{PAUSE, describe};
-use super::{Info, KubeError, MANAGER, Progress, Role, Server, kind};
+use super::{Info, KubeError, MANAGER, Progress, Role, Server, kind, rebalance};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
@@ -114,7 +113,10 @@ async fn take_out(
         server.merge_at(&path, &json!({"metadata": {"annotations": {EMPTIED: "true"}}})).await?;
     }
     let map = members::map(server, info, &all).await?;
-    members::act(server, info, &map, &all, "decommission-node", &json!({"sid": member.id})).await?;
+    let leave = json!({"sid": member.id});
+    while let Err(e) = members::act(server, info, &map, &all, "decommission-node", &leave).await {
+        later(e, &format!("{name}: not out of the cluster yet"), end, progress).await?;
+    }
     let doing = format!("{name}: leaving the cluster");
     until(server, info, end, progress, &doing, |_, map| Ok(map.is_some_and(|m| by_id(m, &member.id).is_none()))).await?;
     progress.line(&format!("{name}: out of the cluster"));
@@ -150,7 +152,7 @@ async fn empty(
 ) -> Result<(), KubeError> {
     let name = &pod.name;
     // An earlier run may have left it off; it is read back, for without it the objects would stay behind unsaid.
-    rebalance(server, info, map, true, progress).await?;
+    rebalance::switch(server, info, map, true, progress).await?;
     let all = pods(server, info).await?;
     if members::config(server, info, map, &all).await?["rebalance"]["enabled"] != true {
         return Err(KubeError::Other(format!(
@@ -159,14 +161,9 @@ async fn empty(
     }
     let mut asked = member.away;
     while !asked {
-        // It is refused while another rebalance runs.
         match members::act(server, info, map, &all, "start-maintenance", &json!({"sid": member.id})).await {
             Ok(()) => asked = true,
-            Err(e) if matches!(e, KubeError::Denied(_)) || Instant::now() >= end => return Err(e),
-            Err(e) => {
-                progress.now(&format!("{name}: not being emptied yet: {e}"));
-                sleep(PAUSE).await;
-            }
+            Err(e) => later(e, &format!("{name}: not being emptied yet"), end, progress).await?,
         }
     }
     progress.line(&format!("{name}: leaving the cluster, its objects move from {} to the others", pod.node));
@@ -186,6 +183,22 @@ async fn empty(
         )),
         other => other,
     })
+}
+
+/// What AIStore refuses while a rebalance runs or another node comes or goes, and what a node that starts can't say yet, is asked again.
+pub(super) async fn later(error: KubeError, doing: &str, end: Instant, progress: &mut dyn Progress) -> Result<(), KubeError> {
+    let text = format!("{doing}: {error}");
+    match error {
+        KubeError::Busy(_) | KubeError::Unreachable(_) if Instant::now() >= end => {
+            Err(KubeError::Other(format!("the time is up (--timeout): {text}. Run the same again to go on")))
+        }
+        KubeError::Busy(_) | KubeError::Unreachable(_) => {
+            progress.now(&text);
+            sleep(PAUSE).await;
+            Ok(())
+        }
+        other => Err(other),
+    }
 }
 
 /// Looks again and again until `done` says so of the pods and the cluster map (`None`: nobody gives it just now).

@@ -171,6 +171,10 @@ pub struct Cluster {
     pub rebalance: Option<Instant>,
     /// What went wrong for users: objects that were lost, targets that came back after they were emptied.
     pub harm: Vec<String>,
+    /// A setting that is shown otherwise than it was given.
+    pub hides: Option<String>,
+    /// What AIStore says to new settings other than rebalancing; empty: it takes them.
+    pub refusal: String,
     /// Whether clients must show this token.
     pub token: Option<String>,
 }
@@ -219,7 +223,10 @@ pub struct StandIn {
 impl StandIn {
     /// Listens on the pods' address for `info`'s cluster.
     pub fn start(plane: &ControlPlane, info: &Info) -> Self {
-        let cluster = Arc::new(Mutex::new(Cluster { config: json!({"rebalance": {"enabled": false}}), ..Cluster::default() }));
+        // As they start for the first time: with the spec's settings.
+        let mut config = info.config.clone();
+        merge(&mut config, &json!({"rebalance": {"enabled": false}}));
+        let cluster = Arc::new(Mutex::new(Cluster { config, ..Cluster::default() }));
         let stop = Arc::new(AtomicBool::new(false));
         let mut addresses = vec![];
         for port in PORTS {
@@ -280,6 +287,9 @@ fn serve(mut stream: TcpStream, cluster: &Mutex<Cluster>, info: &Info, admin: &P
     let (method, path) = (words.next().unwrap_or_default().to_owned(), words.next().unwrap_or_default().to_owned());
     let known = cluster.lock().unwrap().token.clone().is_none_or(|t| token == Some(t));
     let (code, text) = match known.then(|| answer(&method, &path, &body, cluster, info, admin)) {
+        Some(Some(json)) if json["tcode"].is_string() => {
+            (if json["status"] == 409 { "409 Conflict" } else { "500 Internal Server Error" }, json.to_string())
+        }
         Some(Some(json)) => ("200 OK", json.to_string()),
         Some(None) => ("404 Not Found", "{}".to_owned()),
         // As AIStore writes errors.
@@ -290,6 +300,11 @@ fn serve(mut stream: TcpStream, cluster: &Mutex<Cluster>, info: &Info, admin: &P
         "HTTP/1.1 {code}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}",
         text.len()
     );
+}
+
+/// As AIStore writes errors.
+fn refused(status: u16, tcode: &str, message: &str) -> Json {
+    json!({"status": status, "tcode": tcode, "message": message, "method": "PUT", "url_path": "/v1/cluster", "remote_addr": "", "caller": "", "node": "p"})
 }
 
 fn ready_pods(info: &Info, admin: &Path) -> Vec<Pod> {
@@ -328,12 +343,33 @@ fn answer(method: &str, path: &str, body: &[u8], cluster: &Mutex<Cluster>, info:
             let running = asked["kind"] == "rebalance" && asked["show_active"] == true && state.rebalances();
             Some(if running { json!([{"uuid": "g1"}]) } else { json!(null) })
         }
-        ("GET", "/v1/cluster?what=cluster_config") => Some(state.config.clone()),
+        ("GET", "/v1/cluster?what=cluster_config") => {
+            let mut config = state.config.clone();
+            if let Some(hidden) = state.hides.as_deref().and_then(|path| config.pointer_mut(path)) {
+                *hidden = json!("****");
+            }
+            Some(config)
+        }
         ("PUT", "/v1/cluster") => {
             let message: Json = serde_json::from_slice(body).ok()?;
             let action = message["action"].as_str()?.to_owned();
+            let busy = ["start", "start-maintenance"].contains(&action.as_str()) && state.rebalances();
+            if busy {
+                let message =
+                    format!("ErrBusy: cluster membership \"{action}\" is currently busy (rebalance[g1] is running), please try again");
+                return Some(refused(409, "ErrBusy", &message));
+            }
             state.heard.push(format!("{action} {}", message["value"]));
             match action.as_str() {
+                "start" if message["value"]["kind"] == "rebalance" => {
+                    if state.config["rebalance"]["enabled"] != true {
+                        return Some(refused(500, "", "rebalance is disabled"));
+                    }
+                    state.rebalance = Some(Instant::now() + MOVING);
+                }
+                "set-config" if !state.refusal.is_empty() && message["value"]["rebalance"].is_null() => {
+                    return Some(refused(500, "", &state.refusal));
+                }
                 "set-config" => {
                     if message["value"]["rebalance"]["enabled"] == false && state.rebalances() {
                         state.harm.push("rebalance was broken off".into());

@@ -25,6 +25,9 @@ config:
     enabled: false
 ";
 
+/// What AIStore hears when a rebalance is to begin.
+pub const START: &str = "start {\"kind\":\"rebalance\"}";
+
 /// An API server with four nodes, and a stand-in for AIStore in its pods.
 pub struct World {
     pub plane: ControlPlane,
