@@ -260,8 +260,9 @@ fn a_kubelet_that_does_not_come_back(machine: &mut Machine) {
     machine.forward(&address.0, 10250);
     let Some(plane) = ControlPlane::start(&[&format!("machine={}", address.0)]) else { return };
     // It has its own address as well, by which it is known.
+    let internal = address.0.as_str();
     plane.with(|server| async move {
-        let addresses: Vec<_> = [("InternalIP", address.0.as_str()), ("ExternalIP", "10.0.2.15")]
+        let addresses: Vec<_> = [("InternalIP", internal), ("ExternalIP", "10.0.2.15")]
             .iter()
             .map(|(t, a)| serde_json::json!({"type": t, "address": a}))
             .collect();
