@@ -4,6 +4,7 @@ use super::apply::gone;
 use super::labels::{LabelChange, set_labels};
 use super::{Info, KubeError, Progress, Server, kind};
 use serde_json::Value as Json;
+use std::collections::BTreeSet;
 
 /// Kinds a cluster is made of, in the order they go: what runs first, what it uses last.
 const KINDS: &[&str] = &[
@@ -48,6 +49,7 @@ impl Removal {
 
 /// Finds what belongs to the cluster.
 pub async fn find(server: &Server, info: &Info, labels: &[(String, String, String)]) -> Result<Removal, KubeError> {
+    let labels = &everywhere(server, labels).await?;
     let mut removal = Removal::default();
     for name in KINDS {
         let Some(kind) = kind(name) else { continue };
@@ -87,6 +89,19 @@ pub async fn find(server: &Server, info: &Info, labels: &[(String, String, Strin
         }
     }
     Ok(removal)
+}
+
+/// The same labels on all nodes: the spec may name others than when it was deployed.
+async fn everywhere(server: &Server, labels: &[(String, String, String)]) -> Result<Vec<(String, String, String)>, KubeError> {
+    let Some(kind) = kind("Node").filter(|_| !labels.is_empty()) else { return Ok(vec![]) };
+    let nodes = match server.list(kind, None, "").await {
+        Ok(nodes) => nodes,
+        Err(KubeError::Denied(_)) => return Ok(labels.to_vec()),
+        Err(e) => return Err(e),
+    };
+    let pairs: BTreeSet<(&String, &String)> = labels.iter().map(|(_, key, value)| (key, value)).collect();
+    let on = |node: &Json| pairs.iter().map(|(k, v)| (text(node, "name"), (*k).clone(), (*v).clone())).collect::<Vec<_>>();
+    Ok(nodes.iter().flat_map(on).collect())
 }
 
 /// Claims of the template `<namespace>-<cluster>-state`.
