@@ -3,7 +3,9 @@
 
 mod support;
 
+use fettle::kube::kind;
 use serde_json::{Value as Json, json};
+use std::time::{Duration, Instant};
 use support::world::{SPEC, World, said};
 
 /// The spec with targets on these nodes.
@@ -85,6 +87,45 @@ fn nothing_is_lost_whatever_rebalance_was_and_nobody_comes_back() {
     let off = targets("n1").replace("config:\n", "config:\n  rebalance: {enabled: false}\n");
     let text = said(&world.run("deploy", &off, &["--timeout", "60s"]));
     assert!(text.contains("would be lost; set it to true for this change") && text.contains("nothing was changed"), "{text}");
+}
+
+#[test]
+fn no_target_wanders_to_a_node_that_the_spec_dropped() {
+    let Some(world) = in_order() else { return };
+    // Left by a run that was broken off, or by hand; and one that is another cluster's.
+    let label = |node: &'static str, labels: Json| {
+        world.plane.with(|server| async move {
+            let path = kind("Node").unwrap().path(None, node) + "?fieldManager=test";
+            server.merge_at(&path, &json!({"metadata": {"labels": labels}})).await.unwrap();
+        });
+    };
+    label("n4", json!({"nvidia.com/ais-target": "ais", "nvidia.com/ais-proxy": "other"}));
+    let plan = world.good("deploy", SPEC, &["--check"]);
+    assert!(plan.contains("unlabel  node n4: nvidia.com/ais-target (was ais)") && plan.contains("1 changes"), "{plan}");
+    let text = world.good("deploy", SPEC, &["--timeout", "60s"]);
+    assert!(text.contains("node n4: label nvidia.com/ais-target removed"), "{text}");
+    assert_eq!(world.labels("n4").get("nvidia.com/ais-target"), None);
+    assert_eq!(world.labels("n4")["nvidia.com/ais-proxy"], "other");
+    assert_eq!(world.good("deploy", SPEC, &["--check"]), "Nothing to change.");
+    assert_eq!(places(&world, SPEC), ["n1", "n2", "n3"]);
+
+    // Deleting takes it off, too.
+    label("n4", json!({"nvidia.com/ais-target": "ais"}));
+    world.good("delete", SPEC, &["--yes"]);
+    assert_eq!(world.labels("n4").get("nvidia.com/ais-target"), None);
+    assert_eq!(world.labels("n4")["nvidia.com/ais-proxy"], "other");
+}
+
+#[test]
+fn emptying_waits_for_the_end_of_a_rebalance() {
+    let Some(world) = in_order() else { return };
+    world.stand_in.cluster.lock().unwrap().rebalance = Some(Instant::now() + Duration::from_secs(6));
+    let text = world.good("deploy", &targets("n1, n2"), &["--timeout", "60s"]);
+    assert!(
+        text.contains("ais-target-2: not being emptied yet") && text.contains("is currently busy") && !text.contains("tcode"),
+        "{text}"
+    );
+    assert_eq!(harm(&world), Vec::<String>::new());
 }
 
 #[test]

@@ -104,6 +104,13 @@ pub fn delete(args: &DeleteArgs) -> Result<Exit, CliError> {
                     local.storage_class.value, local.storage_class.value
                 );
             }
+            if args.state && !args.data && !removal.data_claims.is_empty() {
+                println!(
+                    "The {} claims with users' data hold a copy of the cluster map, which can't be removed from here: targets of a cluster of \
+                     this name read it. For a cluster that begins anew, with HTTPS in place of HTTP for example, remove .ais.smap from each.",
+                    removal.data_claims.len()
+                );
+            }
             if !args.state && !removal.state_claims.is_empty() {
                 println!("AIStore's state is kept in {} claims; a cluster of this name goes on with it.", removal.state_claims.len());
             }

@@ -131,13 +131,10 @@ fn show(plan: &Plan, args: &DeployArgs, paint: Paint) {
     }
     for change in &plan.labels.changes {
         let before = change.before.as_ref().map(|b| format!(" (was {b})")).unwrap_or_default();
-        println!(
-            "{} node {}: {}={}{before}",
-            paint.text(Tone::Change, "label   "),
-            change.node,
-            change.key,
-            change.after.as_deref().unwrap_or_default()
-        );
+        match &change.after {
+            Some(after) => println!("{} node {}: {}={after}{before}", paint.text(Tone::Change, "label   "), change.node, change.key),
+            None => println!("{} node {}: {}{before}", paint.text(Tone::Bad, "unlabel "), change.node, change.key),
+        }
     }
     let mut unchecked = false;
     for object in plan.objects.iter().filter(|o| o.outcome != Outcome::Unchanged) {

@@ -7,10 +7,15 @@ use crate::inventory::Inventory;
 use serde_json::json;
 use std::collections::BTreeMap;
 
-/// Folders by Kubernetes node, or by host.
+/// Folders, and single files, by Kubernetes node, or by host.
 pub type Folders = BTreeMap<String, Vec<String>>;
 
-/// The folders that hold the cluster's state and data: each ends in NAMESPACE/NAME/ROLE, so nobody else's are among them.
+/// What targets keep of the cluster map on each mountpath (AIStore's `fname.Smap`): without their state they would take it from there, and
+/// look for the members of then at the addresses of then.
+const MAP: &str = ".ais.smap";
+
+/// The folders that hold the cluster's state and data: each ends in NAMESPACE/NAME/ROLE, so nobody else's are among them. Where data stays,
+/// the cluster map among it goes with the state.
 pub fn folders(resolved: &Resolved, state: bool, data: bool) -> Folders {
     let c = &resolved.cluster;
     let mut all = Folders::new();
@@ -23,11 +28,12 @@ pub fn folders(resolved: &Resolved, state: bool, data: bool) -> Folders {
             }
         }
     }
-    if data {
+    if state || data {
         for set in resolved.target_sets() {
             for (node, m) in set.nodes.iter().flat_map(|n| set.mountpaths.iter().map(move |m| (n, m))) {
                 if m.claim.is_none() {
-                    add(node, format!("{}/{}/{}/target", *m.path, *c.namespace, *c.name));
+                    let folder = format!("{}/{}/{}/target", *m.path, *c.namespace, *c.name);
+                    add(node, if data { folder } else { format!("{folder}/{MAP}") });
                 }
             }
         }
@@ -59,4 +65,19 @@ pub fn remove(by_host: &Folders, inventory: &Inventory, args: &HostArgs) -> Resu
         return Err(CliError::Failed(format!("folders of {} hosts could not be removed; {host}: {why}", results.failed.len())));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fresh_state_keeps_data_and_no_cluster_map_among_it() {
+        let spec = "name: ais\nnamespace: one\nimages: {aisnode: a:v5.0, init: b:v5.0}\nproxies:\n  nodes: [n1]\ntargets:\n  nodes: [n2]\n  mountpaths: [{path: /ais/sda}]\n";
+        let resolved = crate::cluster::read("cluster.yml", spec).unwrap().resolve(None, None).unwrap();
+        let of = |state, data| folders(&resolved, state, data).remove("n2").unwrap_or_default();
+        assert_eq!(of(true, false), ["/etc/ais/one/ais/target", "/ais/sda/one/ais/target/.ais.smap"]);
+        assert_eq!(of(true, true), ["/etc/ais/one/ais/target", "/ais/sda/one/ais/target"]);
+        assert_eq!(of(false, false), Vec::<String>::new());
+    }
 }

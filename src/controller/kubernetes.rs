@@ -195,9 +195,7 @@ async fn aisnode(request: &Request) -> Result<ModuleDone, String> {
         return Err(format!("nothing was changed: {}", all.join("; ")));
     }
     let mut changes = vec![];
-    for c in &plan.labels.changes {
-        changes.push(change(format!("node {}: label {}={}", c.node, c.key, c.after.as_deref().unwrap_or_default())));
-    }
+    changes.extend(plan.labels.changes.iter().map(|label| change(label.to_string())));
     for o in plan.objects.iter().filter(|o| o.outcome != Outcome::Unchanged) {
         let mut report = change(format!("{}: {}", o.title, word(o.outcome)));
         report.diff = o.diff.clone().filter(|_| request.diff);

@@ -94,7 +94,8 @@ pub async fn find(server: &Server, info: &Info, labels: &[(String, String, Strin
     Ok(removal)
 }
 
-/// The labels of nodes that go: those that no other cluster's pods choose nodes by.
+/// The labels of nodes that go, on whatever node: the spec may name others than when it was deployed. Those stay that another
+/// cluster's pods choose nodes by.
 async fn node_labels(server: &Server, info: &Info, labels: &[(String, String, String)], removal: &mut Removal) -> Result<(), KubeError> {
     let Some(kind) = kind("Node").filter(|_| !labels.is_empty()) else { return Ok(()) };
     let asked = labels.iter().map(|(_, key, value)| (key.clone(), value.clone())).collect();
@@ -109,7 +110,7 @@ async fn node_labels(server: &Server, info: &Info, labels: &[(String, String, St
     let mut shared: BTreeMap<&str, (Vec<String>, Vec<&str>)> = BTreeMap::new();
     for node in nodes {
         let name = text(&node, "name");
-        for (_, key, value) in labels.iter().filter(|(n, k, v)| *n == name && node["metadata"]["labels"][k] == v.as_str()) {
+        for (key, value) in asked.iter().filter(|(k, v)| node["metadata"]["labels"][k] == v.as_str()) {
             match users.get(&(key.clone(), value.clone())) {
                 Some(users) => {
                     let users = || users.iter().map(String::as_str).collect();

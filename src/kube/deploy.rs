@@ -8,6 +8,7 @@ use super::neighbours::{Claim, claims, clashes};
 use super::pods::{Pod, pods};
 use super::running::{Before, STARTED, note};
 use super::settings::{self, Setting};
+use super::unwanted::unwanted;
 use super::{Info, KubeError, Progress, Role, Server, kind, members, primary, rebalance, rollout, running, shrink, wait};
 use crate::cluster::{Object, Resolved};
 use crate::diag::Diagnostics;
@@ -98,11 +99,15 @@ impl Plan {
 /// Asks the server what deploying would change; changes nothing.
 pub async fn plan(server: &Server, deployment: &Deployment, options: Options) -> Result<Plan, KubeError> {
     let mut plan = Plan::default();
+    let all = pods(server, &deployment.info).await?;
+    let (leave, stuck) = leaving(server, &deployment.info, &all).await?;
     if !deployment.labels.is_empty()
         && let Some(nodes) = kind("Node")
     {
         let list = server.list(nodes, None, "").await?;
-        let wanted: Vec<_> = deployment.labels.iter().map(|(n, k, v)| (n.clone(), k.clone(), Some(v.clone()))).collect();
+        let mut wanted: Vec<_> = deployment.labels.iter().map(|(n, k, v)| (n.clone(), k.clone(), Some(v.clone()))).collect();
+        let extra = unwanted(server, &deployment.info, &list, &all, &leave).await?;
+        wanted.extend(extra.into_iter().map(|c| (c.node, c.key, None)));
         match plan_labels(&list, &wanted) {
             Ok(labels) => plan.labels = labels,
             Err(e) => plan.problems.push(e),
@@ -123,8 +128,6 @@ pub async fn plan(server: &Server, deployment: &Deployment, options: Options) ->
     for object in surplus(server, deployment).await? {
         plan.objects.push(removed(&object));
     }
-    let all = pods(server, &deployment.info).await?;
-    let (leave, stuck) = leaving(server, &deployment.info, &all).await?;
     plan.problems.extend(stuck);
     if let Some(first) = leave.iter().find(|l| l.role == Role::Target && !l.moves).filter(|_| options.timeout.is_zero()) {
         plan.problems.push(KubeError::Other(format!("{} is to be emptied, which takes time: --timeout 0 leaves none", first.pod)));
@@ -191,7 +194,7 @@ pub async fn deploy(
         let changes: Vec<_> = plan.labels.changes.iter().filter(|c| c.node == node).cloned().collect();
         set_labels(server, node, &changes, options.force, false).await?;
         for change in &changes {
-            progress.line(&format!("node {node}: label {}={}", change.key, change.after.as_deref().unwrap_or_default()));
+            progress.line(&change.to_string());
         }
     }
     for setting in &plan.kept {

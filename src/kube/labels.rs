@@ -4,6 +4,7 @@ use super::server::Patch;
 use super::{KubeError, MANAGER, Server, kind};
 use serde_json::{Map, Value as Json, json};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// One label of one node that is to change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +17,15 @@ pub struct LabelChange {
     pub before: Option<String>,
     /// Its value then; `None`: removed.
     pub after: Option<String>,
+}
+
+impl fmt::Display for LabelChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.after {
+            Some(after) => write!(f, "node {}: label {}={after}", self.node, self.key),
+            None => write!(f, "node {}: label {} removed", self.node, self.key),
+        }
+    }
 }
 
 /// What labelling nodes would do.

@@ -27,6 +27,7 @@ mod shrink;
 pub mod status;
 mod taints;
 mod token;
+mod unwanted;
 pub mod wait;
 
 pub use apply::{Applied, MANAGER, Options, Outcome, apply};

@@ -9,9 +9,13 @@ use tokio::time::{Instant, sleep};
 /// Between looks: pods take seconds to start, and an API server bears one list a second.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
 
+/// After this many looks it is asked anew why a pod is not ready.
+const REASON_EVERY: u32 = 5;
+
 /// Waits until all pods are ready and in the cluster map; errors say which pod is stuck, and why.
 pub async fn complete(server: &Server, info: &Info, end: Instant, progress: &mut dyn Progress) -> Result<Map, KubeError> {
-    let mut last = String::new();
+    let mut why = String::new();
+    let mut looks = 0u32;
     loop {
         let missing = match look(server, info).await {
             Ok(Ok(map)) => {
@@ -26,12 +30,22 @@ pub async fn complete(server: &Server, info: &Info, end: Instant, progress: &mut
         if Instant::now() >= end {
             return Err(KubeError::Other(format!("the time is up (--timeout): {}", stuck(server, info, &missing).await)));
         }
-        if missing != last {
-            progress.now(&missing);
-            last = missing;
+        // Events and logs are asked for less often than pods.
+        if looks.is_multiple_of(REASON_EVERY) {
+            why = first_stuck(server, info).await.map(|w| format!("; {w}")).unwrap_or_default();
         }
+        looks += 1;
+        progress.now(&format!("{missing}{why}"));
         sleep(PAUSE).await;
     }
+}
+
+/// The first pod that is not ready, and why.
+async fn first_stuck(server: &Server, info: &Info) -> Option<String> {
+    let pods = pods(server, info).await.ok()?;
+    // Those of a StatefulSet start one after the other, or all at once: the first says most.
+    let pod = pods.iter().find(|p| !p.ready && !p.leaving)?;
+    Some(describe(server, info, pod).await)
 }
 
 /// The map if all is there; otherwise what is missing.

@@ -3,11 +3,15 @@
 use super::style::{Paint, Tone};
 use crate::kube::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-/// Without a terminal, what is waited for is repeated this often at most.
+/// Without a terminal, what is waited for is repeated this often at most, …
 const REPEAT: Duration = Duration::from_secs(10);
+
+/// … and what was not said yet is told this long after the last: who waits says it every second, and what is over by then needs no line.
+const NEW: Duration = Duration::from_millis(900);
 
 /// Shows progress on standard output, or as JSON lines.
 #[derive(Debug)]
@@ -15,7 +19,9 @@ pub struct Steps {
     bar: Option<ProgressBar>,
     paint: Paint,
     json: bool,
-    said: Option<Instant>,
+    last: Option<Instant>,
+    /// What is waited for, as it was told.
+    told: BTreeSet<String>,
 }
 
 impl Steps {
@@ -30,7 +36,7 @@ impl Steps {
             bar.enable_steady_tick(Duration::from_millis(100));
             bar
         });
-        Self { bar, paint, json, said: None }
+        Self { bar, paint, json, last: None, told: BTreeSet::new() }
     }
 
     /// Removes the moving line.
@@ -65,11 +71,13 @@ impl Progress for Steps {
 
     fn now(&mut self, text: &str) {
         let first = text.lines().next().unwrap_or_default();
+        let pause = if self.told.contains(first) { REPEAT } else { NEW };
         match &self.bar {
             Some(bar) => bar.set_message(first.to_owned()),
-            None if first.is_empty() || self.said.is_some_and(|at| at.elapsed() < REPEAT) => {}
+            None if first.is_empty() || self.last.is_some_and(|at| at.elapsed() < pause) => {}
             None => {
-                self.said = Some(Instant::now());
+                self.last = Some(Instant::now());
+                self.told.insert(first.to_owned());
                 if self.json {
                     println!("{}", serde_json::json!({"event": "waiting", "text": first}));
                 } else {
