@@ -16,7 +16,7 @@ impl Inventory {
     }
 
     /// As [`Inventory::select`], but as Ansible does for a play: names that are neither host nor group mean nobody, and are
-    /// told of in `missed`.
+    /// told of in `missed`. Behind `!` one that looks misspelt is an error.
     pub fn select_known(&self, pattern: &str, missed: &mut Vec<Diagnostic>) -> Result<Vec<String>, Diagnostic> {
         self.evaluate(&self.split(pattern), Some(missed))
     }
@@ -98,7 +98,11 @@ impl Inventory {
             hosts.retain(|h| kept.contains(h));
         }
         for pattern in patterns.iter().filter(|p| starts(p, '!')) {
-            let gone = one(&pattern[1..])?;
+            // A name that looks like another one is not let pass here: hosts that were to be spared would not be.
+            let gone = match self.one(&pattern[1..]) {
+                Err(e) if e.label.is_some() => return Err(e),
+                _ => one(&pattern[1..])?,
+            };
             hosts.retain(|h| !gone.contains(h));
         }
         Ok(hosts)

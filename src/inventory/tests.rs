@@ -281,3 +281,17 @@ fn what_kubespray_leaves_beside_an_inventory_is_none() {
     assert_eq!((found.hosts(), again.hosts()), (vec!["n1".to_owned()], vec!["n1".to_owned()]));
     assert!(!dir.path().join("artifacts/ran").exists());
 }
+
+#[test]
+fn what_a_play_leaves_out_is_not_let_pass_misspelt() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hosts.ini");
+    std::fs::write(&path, "[storage]\nnode1\nnode2\n").unwrap();
+    let inventory = Inventory::load(&[path.display().to_string()], None).unwrap();
+    let mut missed = vec![];
+    assert_eq!(inventory.select_known("all:!gateways:&storage", &mut missed).unwrap(), ["node1", "node2"]);
+    assert_eq!(missed.len(), 1);
+    let error = inventory.select_known("all:!ndoe2", &mut missed).unwrap_err();
+    assert_eq!(error.label.as_deref(), Some("did you mean `node2`?"));
+    assert_eq!(inventory.select_known("ndoe2", &mut missed).unwrap(), Vec::<String>::new());
+}
