@@ -44,7 +44,7 @@ pub async fn complete(server: &Server, info: &Info, end: Instant, progress: &mut
 async fn first_stuck(server: &Server, info: &Info) -> Option<String> {
     let pods = pods(server, info).await.ok()?;
     // Those of a StatefulSet start one after the other, or all at once: the first says most.
-    let pod = pods.iter().find(|p| !p.ready && !p.leaving)?;
+    let pod = pods.iter().find(|p| !p.ready && !p.leaving).or_else(|| pods.iter().find(|p| p.leaving))?;
     Some(describe(server, info, pod).await)
 }
 
@@ -94,5 +94,8 @@ pub(super) async fn stuck(server: &Server, info: &Info, missing: &str) -> String
 /// `ais-target-1 on node3: …why`.
 pub(super) async fn describe(server: &Server, info: &Info, pod: &Pod) -> String {
     let place = if pod.node.is_empty() { String::new() } else { format!(" on {}", pod.node) };
+    if pod.leaving {
+        return format!("{}{place}: is being deleted, and its node has not stopped it yet", pod.name);
+    }
     format!("{}{place}: {}", pod.name, why_not_ready(server, info, pod).await)
 }
