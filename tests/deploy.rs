@@ -355,7 +355,7 @@ fn deleting_touches_no_namesake_in_another_namespace() {
     });
     let text = world.good("delete", &one, &["--state", "--data", "--data-of", "pv", "--yes"]);
     assert!(text.contains("The StorageClass pv-local stays"), "{text}");
-    assert!(text.contains("keep   label nvidia.com/ais-target of n1: the cluster other/pv chooses nodes by it too"), "{text}");
+    assert!(text.contains("keep   label nvidia.com/ais-target of n1, n2: the cluster other/pv chooses nodes by it too"), "{text}");
     assert_eq!(world.labels("n1")["nvidia.com/ais-target"], "pv");
     assert_eq!(world.labels("n1").get("nvidia.com/ais-proxy"), None);
     let end = Instant::now() + Duration::from_secs(30);
