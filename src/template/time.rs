@@ -1,5 +1,7 @@
 //! `strftime` in UTC.
 
+use crate::host::zone::{date, days as day_of};
+
 /// Formats seconds since 1970 as Python's `strftime` would in UTC; unknown directives stay as written.
 pub fn strftime(format: &str, seconds: i64) -> String {
     const MONTHS: [&str; 12] =
@@ -7,9 +9,9 @@ pub fn strftime(format: &str, seconds: i64) -> String {
     const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
     let days = seconds.div_euclid(86_400);
     let time = seconds.rem_euclid(86_400);
-    let (year, month, day) = civil(days);
+    let (year, month, day) = date(days);
     let weekday = (days + 3).rem_euclid(7) as usize;
-    let day_of_year = days - days_from_civil(year, 1, 1) + 1;
+    let day_of_year = days - day_of(year, 1, 1) + 1;
     let (hour, minute, second) = (time / 3600, time / 60 % 60, time % 60);
     let mut out = String::new();
     let mut chars = format.chars();
@@ -51,27 +53,6 @@ pub fn strftime(format: &str, seconds: i64) -> String {
         }
     }
     out
-}
-
-/// Year, month, day of a day number (0 = 1970-01-01), by the usual 400-year cycle.
-fn civil(days: i64) -> (i64, i64, i64) {
-    let z = days + 719_468;
-    let era = z.div_euclid(146_097);
-    let day_of_era = z.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
-}
-
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    let y = if month <= 2 { year - 1 } else { year };
-    let era = y.div_euclid(400);
-    let year_of_era = y.rem_euclid(400);
-    let day_of_year = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + day - 1;
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
 #[cfg(test)]
