@@ -112,13 +112,19 @@ func makeNode(ctx context.Context, client kubernetes.Interface, n node) error {
 		core.ResourceCPU: resource.MustParse("64"), core.ResourceMemory: resource.MustParse("256Gi"),
 		core.ResourcePods: resource.MustParse("110"), core.ResourceEphemeralStorage: resource.MustParse("1Ti"),
 	}
-	made.Status = core.NodeStatus{
-		Capacity: resources, Allocatable: resources,
-		Addresses:       []core.NodeAddress{{Type: core.NodeInternalIP, Address: n.address}, {Type: core.NodeHostName, Address: n.name}},
-		DaemonEndpoints: core.NodeDaemonEndpoints{KubeletEndpoint: core.DaemonEndpoint{Port: 10250}},
+	for {
+		made.Status.Capacity, made.Status.Allocatable = resources, resources
+		made.Status.Addresses = []core.NodeAddress{{Type: core.NodeInternalIP, Address: n.address}, {Type: core.NodeHostName, Address: n.name}}
+		made.Status.DaemonEndpoints = core.NodeDaemonEndpoints{KubeletEndpoint: core.DaemonEndpoint{Port: 10250}}
+		_, err = client.CoreV1().Nodes().UpdateStatus(ctx, made, meta.UpdateOptions{})
+		if !errors.IsConflict(err) {
+			return err
+		}
+		// The simulation was quicker: once more, on what it wrote.
+		if made, err = client.CoreV1().Nodes().Get(ctx, n.name, meta.GetOptions{}); err != nil {
+			return err
+		}
 	}
-	_, err = client.CoreV1().Nodes().UpdateStatus(ctx, made, meta.UpdateOptions{})
-	return err
 }
 
 // Starts kwok; it ends with us.
