@@ -92,7 +92,6 @@ pub fn probe_device(path: &Path) -> Result<Probe, ViewError> {
     let mut probe = look(&Image { head, tail, size });
     if probe.signatures.is_empty() && data_between(&mut file, size).map_err(failed)? {
         probe.signatures.push(plain(UNKNOWN_DATA));
-        probe.zeroed = false;
     }
     Ok(probe)
 }
@@ -182,7 +181,7 @@ fn look(image: &Image) -> Probe {
     if signatures.is_empty() && image.head.iter().chain(&image.tail).any(|b| *b != 0) {
         signatures.push(plain(UNKNOWN_DATA));
     }
-    Probe { zeroed: signatures.is_empty(), signatures }
+    Probe { signatures }
 }
 
 fn add_all(add: &mut impl FnMut(Signature), found: [Option<Signature>; 5]) {
@@ -288,7 +287,7 @@ mod tests {
     #[test]
     fn blank_is_blank() {
         let (_file, probe) = image(16 << 20, &[]).unwrap();
-        assert!(probe.signatures.is_empty() && probe.zeroed);
+        assert!(probe.signatures.is_empty());
     }
 
     /// What is found after these bytes were written at this place of 64 MiB of zeros.
@@ -304,7 +303,7 @@ mod tests {
         // At the beginning, at the end, and far from both: behind what `dd` has zeroed, and a copy of an XFS superblock.
         for offset in [0, 777, (64 << 20) - 1, 32 << 20, (48 << 20) + 4095] {
             let probe = with(offset, b"x");
-            assert_eq!((kinds(&probe), probe.zeroed), (vec![UNKNOWN_DATA], false), "at {offset}");
+            assert_eq!(kinds(&probe), vec![UNKNOWN_DATA], "at {offset}");
         }
         let Some((file, _)) = image(400 << 20, &["mkfs.xfs", "-q"]) else { panic!("mkfs.xfs is needed") };
         use std::os::unix::fs::FileExt;

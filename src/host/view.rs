@@ -100,8 +100,6 @@ pub struct Signature {
 pub struct Probe {
     /// All signatures found, or that there is data nobody knows; none: blank.
     pub signatures: Vec<Signature>,
-    /// Bytes at the probed places are all zero (a device never written to).
-    pub zeroed: bool,
 }
 
 /// A systemd unit's state.

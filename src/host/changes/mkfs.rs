@@ -99,7 +99,7 @@ impl MakeFilesystem {
     fn result(&self) -> Probe {
         let signature =
             Signature { kind: self.fstype.clone(), partition_table: false, uuid: Some(self.uuid.clone()), label: self.label.clone() };
-        Probe { signatures: vec![signature], zeroed: false }
+        Probe { signatures: vec![signature] }
     }
 }
 

@@ -56,7 +56,7 @@ fn a_mount_hides_what_is_below_it() {
     host.set_file("/data/sdb/old", "x", 0o644, 5, 5);
     let mut over = Overlay::new(&host);
     let xfs = Signature { kind: "xfs".into(), partition_table: false, uuid: None, label: None };
-    over.set_probe("/dev/sdb", Probe { signatures: vec![xfs], zeroed: false });
+    over.set_probe("/dev/sdb", Probe { signatures: vec![xfs] });
     over.set_attributes("/data/sdb", true, Some(0o700), Some(7), Some(7));
     over.add_mount(mount("/dev/sdb", "/data/sdb"));
     assert!(over.list(Path::new("/data/sdb")).unwrap().is_empty());

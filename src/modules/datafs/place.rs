@@ -42,7 +42,7 @@ fn real(view: &dyn View, path: &Path) -> Result<PathBuf, ViewError> {
 /// What the disk holds. To take a disk away it need not be readable.
 pub(super) fn held(view: &dyn View, disk: &Disk, mounting: bool) -> Result<Probe, ViewError> {
     match view.probe(&disk.path) {
-        Err(ViewError::Failed(_) | ViewError::NotFound(_)) if !mounting => Ok(Probe { signatures: vec![], zeroed: false }),
+        Err(ViewError::Failed(_) | ViewError::NotFound(_)) if !mounting => Ok(Probe { signatures: vec![] }),
         other => other,
     }
 }

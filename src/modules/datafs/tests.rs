@@ -45,7 +45,7 @@ fn host_with(serials: [&str; 3]) -> Overlay<'static> {
             rdev: (8, minor),
         };
         o.set_stat(format!("/dev/{name}"), node);
-        o.set_probe(format!("/dev/{name}"), Probe { signatures: vec![], zeroed: true });
+        o.set_probe(format!("/dev/{name}"), Probe { signatures: vec![] });
     }
     o.set_file("/etc/fstab", "# fstab\nUUID=root / ext4 defaults 0 1\n", 0o644, 0, 0);
     o.set_file("/etc/machine-id", "0123456789abcdef0123456789abcdef\n", 0o444, 0, 0);
@@ -94,10 +94,7 @@ fn refused(view: &dyn View, args: Json) -> String {
 }
 
 fn xfs(uuid: &str) -> Probe {
-    Probe {
-        signatures: vec![Signature { kind: "xfs".into(), partition_table: false, uuid: Some(uuid.into()), label: None }],
-        zeroed: false,
-    }
+    Probe { signatures: vec![Signature { kind: "xfs".into(), partition_table: false, uuid: Some(uuid.into()), label: None }] }
 }
 
 #[test]
@@ -137,7 +134,7 @@ fn an_interrupted_run_converges_from_after_every_change() {
 fn what_is_not_blank_is_refused_and_says_how_to_insist() {
     let mut o = host();
     let ext4 = Signature { kind: "ext4".into(), partition_table: false, uuid: None, label: Some("backup".into()) };
-    o.set_probe("/dev/sdb", Probe { signatures: vec![ext4.clone()], zeroed: false });
+    o.set_probe("/dev/sdb", Probe { signatures: vec![ext4.clone()] });
     let message = refused(&o, json!({"devices": ["sda", "sdb"]}));
     assert!(message.contains("nothing is done on this host"), "{message}");
     assert!(
@@ -286,7 +283,7 @@ fn a_mount_point_of_another_disk_is_not_taken() {
     }
     // A disk that is gone for good leaves its place to the one that replaces it.
     let mut o = rebooted(&prepared(["S1", "S2", "S3"]), ["S3", "S2", "S1"], ["sdc", "sdb", "sda"], false);
-    o.set_probe("/dev/sdc", Probe { signatures: vec![], zeroed: true });
+    o.set_probe("/dev/sdc", Probe { signatures: vec![] });
     assert_eq!(kinds(&run(&o, json!({"devices": ["sda"]})).unwrap()), ["format", "mount", "write", "attributes"]);
 }
 
@@ -295,8 +292,8 @@ fn what_fstab_uses_otherwise_is_refused_even_where_it_may_be_wiped() {
     let mut o = host();
     let swap = Signature { kind: "swap".into(), partition_table: false, uuid: Some("AAAA-1".into()), label: None };
     let old = Signature { kind: "ext4".into(), partition_table: false, uuid: None, label: Some("old".into()) };
-    o.set_probe("/dev/sda", Probe { signatures: vec![swap], zeroed: false });
-    o.set_probe("/dev/sdb", Probe { signatures: vec![old], zeroed: false });
+    o.set_probe("/dev/sda", Probe { signatures: vec![swap] });
+    o.set_probe("/dev/sdb", Probe { signatures: vec![old] });
     o.set_file(
         "/etc/fstab",
         "UUID=aaaa-1 none swap sw 0 0\nLABEL=old /old ext4 noauto 0 0\n/dev/sdc /scratch xfs noauto 0 0\n",

@@ -8,7 +8,7 @@ fn partition(o: &mut Overlay<'_>, signatures: Vec<Signature>) {
     o.set_file("/sys/block/sda/sda1/dev", "8:1", 0o444, 0, 0);
     let node = o.stat(Path::new("/dev/sda"), true).unwrap().unwrap();
     o.set_stat("/dev/sda1", Stat { rdev: (8, 1), ..node });
-    o.set_probe("/dev/sda1", Probe { zeroed: signatures.is_empty(), signatures });
+    o.set_probe("/dev/sda1", Probe { signatures });
 }
 
 fn signature(kind: &str, uuid: Option<&str>) -> Signature {
@@ -16,7 +16,7 @@ fn signature(kind: &str, uuid: Option<&str>) -> Signature {
 }
 
 fn holding(kind: &str, uuid: Option<&str>) -> Probe {
-    Probe { signatures: vec![signature(kind, uuid)], zeroed: false }
+    Probe { signatures: vec![signature(kind, uuid)] }
 }
 
 fn format(plan: &Plan) -> &crate::host::change::MakeFilesystem {
@@ -31,7 +31,7 @@ fn unknown_data_needs_to_be_named_and_is_what_mkfs_must_find_again() {
     assert!(refused(&o, json!({"devices": ["sda"]})).contains("it is not blank, it holds unknown data. To destroy that, name it"));
     let plan = run(&o, json!({"devices": ["sda"], "wipe": ["sda"]})).unwrap();
     assert_eq!(format(&plan).destroys, [signature("unknown data", None)]);
-    o.set_probe("/dev/sda", Probe { signatures: vec![], zeroed: true });
+    o.set_probe("/dev/sda", Probe { signatures: vec![] });
     let said = apply::predict_all(&plan.changes, &mut o, apply::Options::default()).error().unwrap().message.clone();
     assert!(said.contains("it holds nothing, the plan found unknown data: plan again"), "{said}");
 }
