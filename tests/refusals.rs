@@ -120,7 +120,8 @@ fn disks_that_a_boot_gave_other_names_keep_their_mount_points() {
     // A blank disk with the first one's name does not take its place.
     lab.sh("node01", "umount /ais/sda /ais/sdb");
     swap_names("sda", "sdc");
-    lab.sh("node01", "mount -a");
+    // By name: `mount -a` looks for UUIDs in libblkid's cache, which knows nothing of names exchanged within its two seconds.
+    lab.sh("node01", "mount /dev/sdc /ais/sda && mount /dev/sdb /ais/sdb");
     let refused = run("apply", two());
     assert_eq!(refused["status"], "failed");
     let why = refused["message"].as_str().unwrap();

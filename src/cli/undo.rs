@@ -6,7 +6,7 @@ use super::{CliError, Exit};
 use crate::controller::{Answer, Question, UndoQuestion};
 use crate::host::undo::Report;
 use crate::protocol::ToController;
-use crate::report::undo::{Counts, lines};
+use crate::report::undo::{Counts, Group, add_to, lines};
 use crate::report::{Paint, Tone, clean_value, colour_wanted, printable};
 use clap::Args;
 use serde_json::json;
@@ -97,7 +97,7 @@ fn show(answers: &[Answer], args: &UndoArgs, plan: &[Answer]) -> Counts {
     let step = if plan.is_empty() { "plan" } else { "undo" };
     let paint = Paint { on: colour_wanted() };
     let mut counts = Counts::default();
-    let mut groups: Vec<(Vec<&str>, Vec<String>)> = vec![];
+    let mut groups: Vec<Group> = vec![];
     for (host, report) in reports(answers) {
         counts.add(Counts::of(report));
         if args.json {
@@ -109,15 +109,11 @@ fn show(answers: &[Answer], args: &UndoArgs, plan: &[Answer]) -> Counts {
             let mut before = planned.steps.iter();
             report.steps.retain(|s| before.next().is_none_or(|b| b.end != s.end));
         }
-        let lines = lines(&report, paint);
-        match groups.iter_mut().find(|(_, known)| *known == lines) {
-            Some((hosts, _)) => hosts.push(host),
-            None => groups.push((vec![host], lines)),
-        }
+        add_to(&mut groups, host, report);
     }
-    for (hosts, lines) in groups {
-        println!("\n{}", paint.text(Tone::Strong, &crate::report::ranges(&hosts.iter().map(|h| (*h).to_owned()).collect::<Vec<_>>())));
-        for line in lines {
+    for Group { hosts, report } in groups {
+        println!("\n{}", paint.text(Tone::Strong, &crate::report::ranges(&hosts)));
+        for line in lines(&report, paint) {
             println!("  {line}");
         }
     }

@@ -58,6 +58,33 @@ impl Counts {
     }
 }
 
+/// Hosts on which the same is undone.
+#[derive(Debug, PartialEq)]
+pub struct Group {
+    /// Their names.
+    pub hosts: Vec<String>,
+    /// What is undone on each of them; `at` is when the first of them began that run.
+    pub report: Report,
+}
+
+/// Adds a host to those that report the same. Hosts begin a run within seconds of each other: that makes no difference.
+pub fn add_to(groups: &mut Vec<Group>, host: &str, report: Report) {
+    let begun = |report: &Report| report.run.as_ref().map(|run| run.at.clone());
+    let same = |known: &Report| {
+        let (Some(a), Some(b)) = (&known.run, &report.run) else { return *known == report };
+        (&a.run, &a.by, &a.purpose) == (&b.run, &b.by, &b.purpose) && known.steps == report.steps
+    };
+    match groups.iter_mut().find(|g| same(&g.report)) {
+        Some(group) => {
+            group.hosts.push(host.to_owned());
+            if begun(&report) < begun(&group.report) {
+                group.report.run = report.run;
+            }
+        }
+        None => groups.push(Group { hosts: vec![host.to_owned()], report }),
+    }
+}
+
 /// One host's lines: the run, then its changes, the newest first.
 pub fn lines(report: &Report, paint: Paint) -> Vec<String> {
     let Some(head) = &report.run else { return vec!["its journal has no run to undo".into()] };
@@ -82,4 +109,33 @@ pub fn lines(report: &Report, paint: Paint) -> Vec<String> {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::undo::{Head, Step};
+
+    #[test]
+    fn hosts_that_began_at_different_seconds_are_told_once() {
+        let report = |run: &str, at: &str, end: End| Report {
+            run: Some(Head { run: run.into(), at: at.into(), by: "me".into(), purpose: "apply x.yml".into() }),
+            steps: vec![Step { summary: "write /etc/x".into(), inverse: vec![], end }],
+        };
+        let mut groups = vec![];
+        for (host, report) in [
+            ("a", report("r1", "T2", End::Undone)),
+            ("b", report("r1", "T1", End::Undone)),
+            ("c", report("r1", "T1", End::Refused("changed since".into()))),
+            ("d", report("r2", "T1", End::Undone)),
+            ("e", Report::default()),
+            ("f", report("r1", "T3", End::Undone)),
+            ("g", Report::default()),
+        ] {
+            add_to(&mut groups, host, report);
+        }
+        let hosts: Vec<String> = groups.iter().map(|g| g.hosts.join(" ")).collect();
+        assert_eq!(hosts, ["a b f", "c", "d", "e g"]);
+        assert_eq!(lines(&groups[0].report, Paint { on: false })[0], "run r1  T1  apply x.yml by me");
+    }
 }
