@@ -2,13 +2,11 @@
 
 use super::act::Act;
 use super::journal::Journal;
+use super::real::DEVICES_AT_ONCE;
 use super::{Change, ChangeError, Diff, Outcome, Overlay, View};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-/// Filesystems made or mounted at once: enough to keep a storage host's disks busy, few enough for its memory.
-const AT_ONCE: usize = 16;
 
 /// Told to stop: the change under way ends, no other begins.
 #[derive(Clone, Debug, Default)]
@@ -122,7 +120,7 @@ pub fn perform_all(
             applied.stopped = rest.len();
             break;
         }
-        let more = (1..rest.len().min(AT_ONCE)).take_while(|i| rest[..*i].iter().all(|c| independent(c, &rest[*i]))).count();
+        let more = (1..rest.len().min(DEVICES_AT_ONCE)).take_while(|i| rest[..*i].iter().all(|c| independent(c, &rest[*i]))).count();
         let (now, later) = rest.split_at(1 + more);
         rest = later;
         perform_batch(now, index, view, journal, options, on, &mut applied.done);
@@ -186,13 +184,15 @@ fn perform_batch(
             }
         };
         let failed = seq.is_none();
-        if !failed {
-            on(Step::Begin(done.index, &done.summary));
-        }
         begun.push((change, done, seq));
         if failed {
             break;
         }
+    }
+    if let (Err(e), Some((_, last, _))) = (journal.sync(), begun.last_mut())
+        && last.result.is_ok()
+    {
+        last.result = Err(e);
     }
     // What can't be journaled is not done, nor is what was to be done beside it.
     if let Some((_, failed, _)) = begun.iter().find(|(_, d, _)| d.result.is_err()) {
@@ -201,6 +201,9 @@ fn perform_batch(
             done.result.clone_from(&why);
         }
     } else {
+        for (_, done, _) in &begun {
+            on(Step::Begin(done.index, &done.summary));
+        }
         let results = perform_at_once(&begun.iter().map(|(c, ..)| *c).collect::<Vec<_>>());
         for ((change, done, _), result) in begun.iter_mut().zip(results) {
             done.result = result.and_then(|outcome| match change.verify(view) {

@@ -113,6 +113,15 @@ pub fn disks(view: &dyn View) -> Result<Vec<Disk>, ViewError> {
     Ok(all)
 }
 
+/// All block devices that may hold something: the disks and their partitions, each with its folder in sysfs.
+pub fn devices(disks: &[Disk]) -> impl Iterator<Item = (PathBuf, PathBuf)> {
+    disks.iter().flat_map(|disk| {
+        let folder = Path::new(SYS_BLOCK).join(&disk.name);
+        let parts: Vec<_> = disk.partitions.iter().map(|p| (Path::new("/dev").join(p), folder.join(p))).collect();
+        std::iter::once((disk.path.clone(), folder)).chain(parts)
+    })
+}
+
 /// The disk of this kernel name; `None`: there is none, or it has no medium.
 pub fn disk(view: &dyn View, name: &str) -> Result<Option<Disk>, ViewError> {
     let base = Path::new(SYS_BLOCK).join(name);

@@ -151,7 +151,7 @@ impl Journal {
         Self { folder: folder.into(), info, file: None, seq: 0 }
     }
 
-    /// Notes that `change` is about to be made, and has it on disk before it returns. The number is for [`Journal::end`].
+    /// Notes that `change` is about to be made: once [`Journal::sync`] has it on disk. The number is for [`Journal::end`].
     pub fn begin(&mut self, task: &str, summary: &str, change: &Change, undo: Result<Vec<Change>, String>) -> Result<u64, ChangeError> {
         let seq = self.seq + 1;
         let secret = is_secret(change) || undo.as_ref().is_ok_and(|all| all.iter().any(is_secret));
@@ -164,16 +164,25 @@ impl Journal {
             change: if secret { None } else { recorded(change).map(Box::new) },
             undo: if secret { Err("it is secret, and secrets are not kept".into()) } else { undo },
         };
-        let written = self.write(&entry).and_then(|file| file.sync_data());
-        written.map_err(|e| {
-            let folder = self.folder.display();
-            ChangeError::new(format!(
-                "nothing was changed: the journal in {folder} can't be written: {}; make room or mend its rights",
-                words(&e)
-            ))
-        })?;
-        self.seq = seq;
+        match self.write(&entry) {
+            Ok(_) => self.seq = seq,
+            Err(e) => return Err(self.unwritable(&e)),
+        }
         Ok(seq)
+    }
+
+    /// Has all on disk that was noted so far.
+    pub fn sync(&self) -> Result<(), ChangeError> {
+        let synced = self.file.as_ref().map_or(Ok(()), File::sync_data);
+        synced.map_err(|e| self.unwritable(&e))
+    }
+
+    fn unwritable(&self, e: &io::Error) -> ChangeError {
+        ChangeError::new(format!(
+            "nothing was changed: the journal in {} can't be written: {}; make room or mend its rights",
+            self.folder.display(),
+            words(e)
+        ))
     }
 
     /// Notes how the change of this number ended.

@@ -17,6 +17,7 @@ pub mod journal;
 pub mod lock;
 mod overlay;
 pub mod probe;
+mod probed;
 mod real;
 mod rights;
 pub mod undo;
@@ -30,6 +31,7 @@ pub(crate) use changes::umask;
 pub use changes::{RESETS, normalise, same_value, split_words, sysctl_path};
 pub(crate) use overlay::unit_name;
 pub use overlay::{Blank, Overlay};
+pub use probed::Probed;
 pub use real::{PROGRAM_FOLDERS, RealHost};
 
 pub use change::{Change, ChangeError, Diff, Outcome};

@@ -100,11 +100,19 @@ pub fn probe_device(path: &Path) -> Result<Probe, ViewError> {
 fn data_between(file: &mut File, size: u64) -> std::io::Result<bool> {
     for i in 1..SAMPLES {
         let offset = size / SAMPLES * i;
-        if offset >= HEAD as u64 && read_at(file, offset, SAMPLE)?.iter().any(|b| *b != 0) {
+        if offset >= HEAD as u64 && !is_zero(&read_at(file, offset, SAMPLE)?) {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// Whether all bytes are zeros. Compared with themselves one further on, which goes by many bytes at a time.
+fn is_zero(bytes: &[u8]) -> bool {
+    match bytes {
+        [] => true,
+        [first, rest @ ..] => *first == 0 && *rest == bytes[..rest.len()],
+    }
 }
 
 /// Writes zeros wherever [`probe_device`] looks for signatures.
@@ -178,7 +186,7 @@ fn look(image: &Image) -> Probe {
     if signatures.iter().any(|s| s.kind == "gpt") {
         signatures.retain(|s| s.kind != "dos");
     }
-    if signatures.is_empty() && image.head.iter().chain(&image.tail).any(|b| *b != 0) {
+    if signatures.is_empty() && !(is_zero(&image.head) && is_zero(&image.tail)) {
         signatures.push(plain(UNKNOWN_DATA));
     }
     Probe { signatures }

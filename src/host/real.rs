@@ -42,6 +42,9 @@ pub(crate) fn absolute(path: &Path) -> Result<(), ViewError> {
     if path.is_absolute() { Ok(()) } else { Err(ViewError::Failed(format!("`{}` is not an absolute path", path.display()))) }
 }
 
+/// Devices read at once: enough to keep a storage host's disks busy, few enough for its memory.
+pub(super) const DEVICES_AT_ONCE: usize = 16;
+
 impl View for RealHost {
     fn read(&self, path: &Path) -> Result<Vec<u8>, ViewError> {
         absolute(path)?;
@@ -107,6 +110,21 @@ impl View for RealHost {
     fn probe(&self, path: &Path) -> Result<Probe, ViewError> {
         absolute(path)?;
         probe::probe_device(path)
+    }
+
+    fn probe_all(&self, paths: &[PathBuf]) -> Vec<Result<Probe, ViewError>> {
+        if let [one] = paths {
+            return vec![self.probe(one)];
+        }
+        let mut all = Vec::with_capacity(paths.len());
+        for some in paths.chunks(DEVICES_AT_ONCE) {
+            std::thread::scope(|scope| {
+                let threads: Vec<_> = some.iter().map(|path| scope.spawn(|| self.probe(path))).collect();
+                let lost = |path: &PathBuf| ViewError::Failed(format!("cannot read {}: the thread that did was cut off", path.display()));
+                all.extend(threads.into_iter().zip(some).map(|(t, path)| t.join().unwrap_or_else(|_| Err(lost(path)))));
+            });
+        }
+        all
     }
 
     fn is_held(&self, path: &Path) -> bool {

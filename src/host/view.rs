@@ -133,6 +133,10 @@ pub trait View {
     fn mounts(&self) -> Result<Vec<Mount>, ViewError>;
     /// What is written on the block device at `path`.
     fn probe(&self, path: &Path) -> Result<Probe, ViewError>;
+    /// What is written on each of these block devices: on a real host many at once, for each may take a second.
+    fn probe_all(&self, paths: &[PathBuf]) -> Vec<Result<Probe, ViewError>> {
+        paths.iter().map(|path| self.probe(path)).collect()
+    }
     /// Whether somebody has the block device at `path` for themselves alone: it is mounted, in whatever mount namespace, or a
     /// program has opened it so.
     fn is_held(&self, path: &Path) -> bool {

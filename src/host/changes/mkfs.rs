@@ -8,7 +8,7 @@ use std::fs::File;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{PoisonError, RwLock};
 
 nix::ioctl_none!(
     /// BLKRRPART of linux/fs.h.
@@ -33,17 +33,23 @@ fn same_disk(wanted: &MakeFilesystem, view: &dyn View) -> Result<Disk, ChangeErr
     Ok(disk)
 }
 
-/// The disk, if it is what the plan looked at still, and holds what it held.
+/// The disk, if it is what the plan looked at still, and nothing uses it.
+fn unused(wanted: &MakeFilesystem, view: &dyn View) -> Result<Disk, ChangeError> {
+    let not = |e: ChangeError| e.map(|e| format!("{} is not formatted: {e}", wanted.disk));
+    let disk = same_disk(wanted, view).map_err(not)?;
+    let used = block::in_use(view, &disk).map_err(|e| not(e.into()))?;
+    // What partitions hold is compared with the plan; everything else is in use.
+    match used.iter().find(|w| !w.starts_with("has partitions")) {
+        Some(why) => Err(not(ChangeError::new(format!("it {why}")))),
+        None => Ok(disk),
+    }
+}
+
+/// The disk, if it is what the plan looked at still, unused, and holds what it held.
 fn refuse(wanted: &MakeFilesystem, view: &dyn View) -> Result<Disk, ChangeError> {
     let no = |why: String| ChangeError::new(format!("{} is not formatted: {why}", wanted.disk));
-    let not = |e: ChangeError| e.map(|e| no(e.to_owned()).message);
-    let cannot = |e: ViewError| not(e.into());
-    let disk = same_disk(wanted, view).map_err(not)?;
-    let used = block::in_use(view, &disk).map_err(cannot)?;
-    // What partitions hold is compared below; everything else is in use.
-    if let Some(why) = used.iter().find(|w| !w.starts_with("has partitions")) {
-        return Err(no(format!("it {why}")));
-    }
+    let cannot = |e: ViewError| ChangeError::from(e).map(|e| no(e.to_owned()).message);
+    let disk = unused(wanted, view)?;
     let found = view.probe(&wanted.disk.path).map_err(cannot)?.signatures;
     let partitions = partitions_hold(view, &disk).map_err(cannot)?;
     if found != wanted.destroys || partitions != wanted.partitions {
@@ -78,8 +84,8 @@ pub fn name_signature(signature: &Signature) -> String {
     }
 }
 
-/// Held while a disk is held exclusively and while a mkfs is being started.
-static STARTING: Mutex<()> = Mutex::new(());
+/// Held for reading while a disk is held exclusively, for writing while a mkfs is being started.
+static STARTING: RwLock<()> = RwLock::new(());
 
 impl MakeFilesystem {
     fn is_blank(&self) -> bool {
@@ -132,16 +138,17 @@ impl Act for MakeFilesystem {
         let Some(program) = RealHost.program("mkfs.xfs") else {
             return Err(ChangeError::new("mkfs.xfs is not installed on this host: install xfsprogs"));
         };
-        refuse(self, &RealHost)?;
+        // Why not, in better words than the kernel's below.
+        unused(self, &RealHost)?;
         // A child of another thread that is just being started has our descriptors until it is: none may start while a disk
         // is held, or its mkfs would find the disk busy.
-        let starting = STARTING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let holding = STARTING.read().unwrap_or_else(PoisonError::into_inner);
         // The kernel gives a block device exclusively to one only: whoever mounts it, swaps to it, or has it in an array or a
         // volume group is in the way here.
         let not = |why: String| ChangeError::new(format!("{} is not formatted: {why}", self.disk));
         let held = std::fs::OpenOptions::new().read(true).write(!self.is_blank()).custom_flags(nix::libc::O_EXCL).open(&self.disk.path);
         let held = held.map_err(|e| not(format!("somebody holds it ({e})")))?;
-        // Once more with the device held.
+        // With the device held.
         refuse(self, &RealHost)?;
         let rdev = held.metadata().map_err(|e| not(e.to_string()))?.rdev();
         if (nix::libc::major(rdev), nix::libc::minor(rdev)) != self.disk.device {
@@ -162,6 +169,10 @@ impl Act for MakeFilesystem {
         }
         // mkfs.xfs takes the device exclusively itself, so it can't be held any longer; whoever is quicker makes it fail.
         drop(held);
+        drop(holding);
+        let starting = STARTING.write().unwrap_or_else(PoisonError::into_inner);
+        // Others were waited for.
+        unused(self, &RealHost)?;
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let failed = |e: std::io::Error| ChangeError::new(format!("mkfs.xfs can't be run: {e}"));
         let child = command.arg(&self.disk.path).spawn().map_err(failed)?;

@@ -29,20 +29,17 @@ pub struct Filesystems {
 /// All filesystems that have a UUID.
 pub fn filesystems(view: &dyn View) -> Result<Filesystems, ViewError> {
     let mut all = Filesystems::default();
-    for disk in block::disks(view)? {
-        let folder = Path::new("/sys/block").join(&disk.name);
-        let parts = disk.partitions.iter().map(|p| (Path::new("/dev").join(p), folder.join(p)));
-        for (path, folder) in std::iter::once((disk.path.clone(), folder.clone())).chain(parts) {
-            match view.probe(&path) {
-                Ok(_) if view.list(&folder.join("holders")).is_ok_and(|h| !h.is_empty()) => {}
-                Ok(probe) => {
-                    let of = probe.signatures.into_iter().filter(|s| !s.partition_table && s.kind != "btrfs").filter_map(|s| s.uuid);
-                    all.known.extend(of.map(|uuid| (path.clone(), uuid)));
-                }
-                Err(e @ ViewError::Unknown(_)) => all.unknown = Some(e),
-                // A disk that can't be read can't be the one.
-                Err(_) => {}
+    let is_held = |folder: &Path| view.list(&folder.join("holders")).is_ok_and(|h| !h.is_empty());
+    let devices: Vec<PathBuf> = block::devices(&block::disks(view)?).filter(|(_, folder)| !is_held(folder)).map(|(path, _)| path).collect();
+    for (path, probe) in devices.iter().zip(view.probe_all(&devices)) {
+        match probe {
+            Ok(probe) => {
+                let of = probe.signatures.into_iter().filter(|s| !s.partition_table && s.kind != "btrfs").filter_map(|s| s.uuid);
+                all.known.extend(of.map(|uuid| (path.clone(), uuid)));
             }
+            Err(e @ ViewError::Unknown(_)) => all.unknown = Some(e),
+            // A disk that can't be read can't be the one.
+            Err(_) => {}
         }
     }
     Ok(all)
@@ -64,31 +61,28 @@ pub fn is_other_name(disks: &[Disk], path: &Path, other: &Path) -> bool {
     of(path).zip(of(other)).is_some_and(|(one, two)| one.device != two.device && one.is_same_as(two))
 }
 
-/// The device behind a change's source: the one that the plan named, if it (and no other) has the filesystem.
+/// The device behind a change's source. Where the plan named it, and saw that no other has the filesystem, it is looked at
+/// alone: to read all of a host's disks for each of its mounts takes minutes.
 fn device(change: &MountChange, view: &dyn View) -> Result<PathBuf, ChangeError> {
     let Some(uuid) = change.source.strip_prefix("UUID=") else {
         return Ok(change.device.clone().unwrap_or_else(|| PathBuf::from(&change.source)));
     };
     let uuid = uuid.trim_matches('"').to_ascii_lowercase();
-    let Filesystems { known, unknown } = filesystems(view)?;
-    let mut found: Vec<PathBuf> = known.into_iter().filter(|(_, held)| *held == uuid).map(|(path, _)| path).collect();
-    if let Some(named) = change.device.as_ref().filter(|named| found.len() > 1 && found.contains(named)) {
-        let disks = block::disks(view)?;
-        found.retain(|path| path == named || !is_other_name(&disks, named, path));
-    }
-    match (found.as_slice(), &change.device, unknown) {
-        ([_, _, ..], ..) => Err(ChangeError::new(ambiguous(&uuid, &found))),
-        ([one], None, _) => Ok(one.clone()),
-        ([one], Some(named), _) => {
-            let node = |path: &Path| Ok::<_, ViewError>(view.stat(path, true)?.map(|s| s.rdev));
-            if one == named || (node(one)?.is_some() && node(one)? == node(named)?) {
-                return Ok(named.clone());
-            }
-            Err(ChangeError::new(format!("the filesystem with UUID {uuid} is on {}, not on {}", one.display(), named.display())))
+    if let Some(named) = &change.device {
+        let held = view.probe(named)?.signatures;
+        if held.iter().any(|s| s.uuid.as_ref() == Some(&uuid)) {
+            return Ok(named.clone());
         }
+        return Err(ChangeError::new(format!("{} holds no filesystem with UUID {uuid}", named.display())));
+    }
+    let Filesystems { known, unknown } = filesystems(view)?;
+    let found: Vec<PathBuf> = known.into_iter().filter(|(_, held)| *held == uuid).map(|(path, _)| path).collect();
+    match (found.as_slice(), unknown) {
+        ([_, _, ..], _) => Err(ChangeError::new(ambiguous(&uuid, &found))),
+        ([one], _) => Ok(one.clone()),
         // It may be on the one of which nothing can be known.
-        ([], _, Some(e)) => Err(e.into()),
-        ([], ..) => Err(ChangeError::new(format!("there is no filesystem with UUID {uuid}"))),
+        ([], Some(e)) => Err(e.into()),
+        ([], None) => Err(ChangeError::new(format!("there is no filesystem with UUID {uuid}"))),
     }
 }
 

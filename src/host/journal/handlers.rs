@@ -44,11 +44,6 @@ impl Journal {
         self.write(&entry).map(|_| ())
     }
 
-    /// Has all on disk that was noted so far.
-    pub fn sync(&self) -> io::Result<()> {
-        self.file.as_ref().map_or(Ok(()), std::fs::File::sync_data)
-    }
-
     /// The handlers of `play` that are still to run. A run that was undone owes nothing; of what can't be read nothing is known
     /// (that the newest run's file can't be read is told at the start).
     pub fn owed(&self, play: &str) -> Vec<Owed> {

@@ -100,6 +100,17 @@ impl View for Overlay<'_> {
         }
     }
 
+    fn probe_all(&self, paths: &[PathBuf]) -> Vec<Result<Probe, ViewError>> {
+        let own = |path: &PathBuf| match self.walk(path, true) {
+            Ok(place) if !self.probes.contains_key(&place.path) && !matches!(place.found, Found::Nothing | Found::Unknown(_)) => None,
+            _ => Some(self.probe(path)),
+        };
+        let own: Vec<_> = paths.iter().map(own).collect();
+        let below: Vec<PathBuf> = paths.iter().zip(&own).filter(|(_, own)| own.is_none()).map(|(path, _)| path.clone()).collect();
+        let mut below = self.base.probe_all(&below).into_iter();
+        own.into_iter().filter_map(|own| own.or_else(|| below.next())).collect()
+    }
+
     fn unit(&self, name: &str) -> Result<UnitState, ViewError> {
         let name = unit_name(name);
         let state = match self.units.get(&name) {

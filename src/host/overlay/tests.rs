@@ -1,7 +1,7 @@
 //! The overlay's own rules, on a made-up host.
 
 use super::*;
-use crate::host::Signature;
+use crate::host::{Probed, Signature};
 
 #[test]
 fn links_are_followed_in_the_merged_tree() {
@@ -122,4 +122,25 @@ fn programs_follow_predicted_files() {
     assert_eq!(over.program("data"), None, "not executable");
     over.remove("/usr/sbin/mkfs.xfs");
     assert_eq!(over.program("mkfs.xfs"), None);
+}
+
+#[test]
+fn devices_are_probed_together_as_one_by_one() {
+    let signed = |kind: &str| Probe { signatures: vec![Signature { kind: kind.into(), partition_table: false, uuid: None, label: None }] };
+    let mut host = Overlay::new(&Blank);
+    for (i, name) in ["/dev/sda", "/dev/sdb", "/dev/sdc", "/dev/sdd"].into_iter().enumerate() {
+        host.set_stat(name, Stat { kind: FileKind::Block, rdev: (8, i as u32 * 16), ..new_stat(FileKind::Block, 0o660, 0, 6) });
+        host.set_probe(name, signed(name));
+    }
+    let mut over = Overlay::new(&host);
+    over.set_probe("/dev/sdb", signed("xfs"));
+    over.mark_unknown("/dev/sdc", "a command may change it");
+    over.set_link("/dev/disk", "sda");
+    let paths: Vec<PathBuf> = ["sdd", "sdc", "disk", "sdb", "none", "sda"].iter().map(|n| Path::new("/dev").join(n)).collect();
+    let one_by_one: Vec<_> = paths.iter().map(|p| over.probe(p)).collect();
+    assert_eq!(one_by_one[3], Ok(signed("xfs")));
+    assert_eq!(over.probe_all(&paths), one_by_one);
+    // Read once, it is not asked again, whatever comes.
+    let probed = Probed::new(&over, &paths[..5]);
+    assert_eq!(paths.iter().map(|p| probed.probe(p)).collect::<Vec<_>>(), one_by_one);
 }

@@ -10,7 +10,7 @@ use crate::host::block::{self, Disk};
 use crate::host::change::{SetAttributes, Unmount, WriteFile};
 use crate::host::fstab::Fstab;
 use crate::host::identity::{Group, User};
-use crate::host::{Change, Signature, View, ambiguous, filesystems, is_other_name, refused_option};
+use crate::host::{Change, Probed, Signature, View, ambiguous, filesystems, is_other_name, refused_option};
 use disk::{Chosen, Settings, Wanted};
 use place::place;
 use serde_json::{Map, Value as Json, json};
@@ -83,6 +83,9 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
         return Ok(plan);
     }
     let disks = block::disks(view)?;
+    // To mount, all of them are asked what they hold: no two may hold one filesystem.
+    let read: Vec<PathBuf> = if mounting { block::devices(&disks).map(|(path, _)| path).collect() } else { vec![] };
+    let view: &dyn View = &Probed::new(view, &read);
     let text = view.read_text_opt(Path::new(FSTAB))?.unwrap_or_default();
     let mut fstab = Fstab::parse(&text);
     let mut refused = vec![];
