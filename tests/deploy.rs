@@ -203,6 +203,18 @@ fn what_stands_in_the_way_is_said_before_anything_changes() {
     let text = said(&world.run("deploy", &other.replace("/ais/sda", "/ais/sdb").replace("41081", "51081"), &["--check"]));
     assert!(text.contains("port 51081 of n1, n2, n3 is taken by the cluster storage/ais"), "{text}");
 
+    // What the API server lets pass, but not without a word.
+    world.plane.with(|server| async move {
+        let body = json!({"metadata": {"labels": {"pod-security.kubernetes.io/warn": "restricted"}}});
+        server.merge_at(&(kind("Namespace").unwrap().path(None, "storage") + "?fieldManager=somebody"), &body).await.unwrap();
+    });
+    let output = world.run("deploy", &SPEC.replace("v5.0", "v5.1"), &["--check"]);
+    let text = said(&output);
+    let warned = "warning: the API server warns: would violate PodSecurity \"restricted:latest\": ";
+    assert!(output.status.success() && text.matches(warned).count() == 2, "{text}");
+    let told = said(&world.run("deploy", &SPEC.replace("v5.0", "v5.1"), &["--check", "--json"]));
+    assert!(told.contains("\"warnings\":[\"the API server warns: would violate PodSecurity"), "{told}");
+
     // Nodes that aren't there, and credentials that don't work.
     let output = world.run("deploy", &SPEC.replace("[n1, n2, n3]", "[n1, n2, nn3]"), &["--check"]);
     let text = said(&output);

@@ -5,7 +5,7 @@ use super::{CliError, Exit};
 use crate::kube::deploy::{Deployment, Options, Plan, deploy as bring_up, keeps, plan, word};
 use crate::kube::neighbours::own_ports;
 use crate::kube::{KubeError, Leave, Outcome, Role, Token};
-use crate::report::{Paint, Steps, Tone, colour_wanted, unified};
+use crate::report::{Paint, Steps, Tone, colour_wanted, printable, unified};
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
@@ -82,6 +82,7 @@ pub fn deploy(args: &DeployArgs) -> Result<Exit, CliError> {
             let mut steps = Steps::new(paint, args.json);
             let result = bring_up(&server, &deployment, &plan, options, &mut steps).await;
             steps.done();
+            warn(&server.warnings.fresh(), args, paint);
             result.map_err(|e| away(e, "what was begun goes on in the cluster; run the same again to see it through"))?;
             let info = &deployment.info;
             let what = match (plan.changes(), args.timeout.is_zero()) {
@@ -104,6 +105,16 @@ pub fn deploy(args: &DeployArgs) -> Result<Exit, CliError> {
     )
 }
 
+/// Tells what the API server warned of; a plan's JSON has it already.
+fn warn(warnings: &[String], args: &DeployArgs, paint: Paint) {
+    for warning in warnings {
+        match args.json {
+            true => println!("{}", json!({"event": "warning", "message": warning})),
+            false => eprintln!("{} {}", paint.text(Tone::Doubt, "warning:"), printable(warning)),
+        }
+    }
+}
+
 fn show(plan: &Plan, args: &DeployArgs, paint: Paint) {
     if args.json {
         let objects: Vec<_> = plan
@@ -122,10 +133,11 @@ fn show(plan: &Plan, args: &DeployArgs, paint: Paint) {
         println!(
             "{}",
             json!({"event": "plan", "check": args.check, "objects": objects, "labels": labels, "restarts": plan.restarts,
-                "leaving": leaving, "kept": plan.kept, "rebalance": plan.rebalance, "settings": settings, "moves": plan.moves, "problems": problems, "changed": plan.changes()})
+                "leaving": leaving, "kept": plan.kept, "rebalance": plan.rebalance, "settings": settings, "moves": plan.moves, "warnings": plan.warnings, "problems": problems, "changed": plan.changes()})
         );
         return;
     }
+    warn(&plan.warnings, args, paint);
     if !args.check && !args.diff {
         return;
     }

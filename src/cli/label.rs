@@ -5,6 +5,7 @@ use super::{CliError, Exit};
 use crate::cluster::Resolved;
 use crate::kube::neighbours::{Users, label_users, shared};
 use crate::kube::{Info, KubeError, LabelPlan, Server, kind, plan_labels, set_labels};
+use crate::report::printable;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
@@ -46,6 +47,7 @@ pub fn label(args: &LabelArgs) -> Result<Exit, CliError> {
         let Ready { server, resolved, .. } = ready(&args.cluster).await?;
         let how = How { force: args.force_conflicts, prune: args.prune, check: args.check, json: args.json };
         put(&server, &resolved, how).await?;
+        server.warnings.fresh().iter().for_each(|warning| eprintln!("warning: {}", printable(warning)));
         Ok(Exit(0))
     };
     run(work, "stopped; labels set so far stay. Run the same again to set the rest")

@@ -209,8 +209,10 @@ async fn aisnode(request: &Request) -> Result<ModuleDone, String> {
         changes.push(change("rebalance: started".into()));
     }
     warnings.extend(plan.kept.iter().map(|setting| keeps(setting)));
+    warnings.extend(plan.warnings.iter().cloned());
     if !request.check {
         deploy(&server, &deployment, &plan, options, &mut Quiet).await.map_err(text)?;
+        warnings.extend(server.warnings.fresh());
     }
     let result =
         Map::from_iter([("endpoint".to_owned(), json!(deployment.info.endpoint)), ("cluster".to_owned(), json!(deployment.info.name))]);

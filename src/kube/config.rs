@@ -1,7 +1,7 @@
 //! Which cluster, and as whom: kubeconfigs are found as kubectl finds them.
 
 use super::error::reasons;
-use super::{KubeError, Server};
+use super::{KubeError, Server, Warnings};
 use ::kube::config::{AuthInfo, Cluster, KubeConfigOptions, Kubeconfig, NamedAuthInfo, NamedCluster};
 use http::Uri;
 use std::net::IpAddr;
@@ -138,7 +138,7 @@ fn server(mut config: ::kube::Config, login: String) -> Result<Server, KubeError
     let client = make(config.clone())?;
     config.default_retry = false;
     let impatient = make(config)?;
-    Ok(Server { client, impatient, url, login, token: None })
+    Ok(Server { client, impatient, url, login, warnings: Warnings::default(), token: None })
 }
 
 /// The kubeconfig and its name for messages; `None`: there is none.

@@ -81,6 +81,8 @@ pub struct Plan {
     pub moves: bool,
     /// The cluster was never complete.
     pub first: bool,
+    /// What the API server warns of.
+    pub warnings: Vec<String>,
 }
 
 impl Plan {
@@ -154,6 +156,7 @@ pub async fn plan(server: &Server, deployment: &Deployment, options: Options) ->
     let owed = before.owed || plan.restarts.iter().any(|pod| targets.contains(pod));
     plan.moves = rebalance::is_due(&deployment.info, owed) && !options.timeout.is_zero();
     plan.leaving = leave;
+    plan.warnings = server.warnings.fresh();
     Ok(plan)
 }
 

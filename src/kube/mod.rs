@@ -29,6 +29,7 @@ mod taints;
 mod token;
 mod unwanted;
 pub mod wait;
+mod warnings;
 
 pub use apply::{Applied, MANAGER, Options, Outcome, apply};
 pub use compare::{covers, difference};
@@ -43,3 +44,4 @@ pub use server::{Patch, Server};
 pub use settings::Setting;
 pub use taints::{Taint, TaintChange, plan_taints, set_taints};
 pub use token::Token;
+pub use warnings::Warnings;

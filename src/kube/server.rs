@@ -1,7 +1,9 @@
 //! Requests to an API server.
 
 use super::kinds::Kind;
-use super::{KubeError, Token, kind};
+use super::{KubeError, Token, Warnings, kind};
+use ::kube::core::Status;
+use http_body_util::BodyExt;
 use serde_json::Value as Json;
 use std::fmt;
 use std::time::Duration;
@@ -20,6 +22,8 @@ pub struct Server {
     pub url: String,
     /// Which credentials: "context `prod` of ~/.kube/config".
     pub login: String,
+    /// What the server warned of.
+    pub warnings: Warnings,
     /// What AIStore's own nodes are shown, behind the API server.
     pub token: Option<Token>,
 }
@@ -84,7 +88,7 @@ impl Server {
             request = request.header(super::token::HEADER, token.value.clone());
         }
         let request = request.body(body).map_err(|e| KubeError::Other(format!("{doing}: {e}")))?;
-        match tokio::time::timeout(REQUEST_TIMEOUT, client.request_text(request)).await {
+        match tokio::time::timeout(REQUEST_TIMEOUT, self.send(client, request)).await {
             Ok(Ok(text)) => Ok(text),
             Ok(Err(::kube::Error::Api(status))) if pod.is_some() && refused_by_pod(&status) => {
                 Err(KubeError::from_pod(&status, pod.unwrap_or_default(), self.token.as_ref().map(|t| t.from.as_str()), doing))
@@ -98,6 +102,22 @@ impl Server {
             }
             Err(_) => Err(KubeError::Unreachable(format!("{doing}: no answer from {} within {} s", self.url, REQUEST_TIMEOUT.as_secs()))),
         }
+    }
+
+    /// Sends it and takes the text of the answer; answers of 400 and more are errors, as the library's own requests have them.
+    async fn send(&self, client: &::kube::Client, request: http::Request<Vec<u8>>) -> Result<String, ::kube::Error> {
+        let answer = client.send(request.map(Into::into)).await?;
+        self.warnings.note(answer.headers());
+        let code = answer.status();
+        let body = answer.into_body().collect().await?.to_bytes();
+        let text = String::from_utf8(body.to_vec()).map_err(::kube::Error::FromUtf8)?;
+        if !code.is_client_error() && !code.is_server_error() {
+            return Ok(text);
+        }
+        // Proxies on the way answer in other forms.
+        let status = serde_json::from_str::<Status>(&text)
+            .unwrap_or_else(|_| Status::failure(text.trim(), "Failed to parse error data").with_code(code.as_u16()));
+        Err(::kube::Error::Api(status.boxed()))
     }
 
     fn parse(&self, text: &str, doing: &str) -> Result<Json, KubeError> {
