@@ -8,7 +8,7 @@ use std::fs::File;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError};
 
 nix::ioctl_none!(
     /// BLKRRPART of linux/fs.h.
@@ -84,8 +84,9 @@ pub fn name_signature(signature: &Signature) -> String {
     }
 }
 
-/// Held for reading while a disk is held exclusively, for writing while a mkfs is being started.
-static STARTING: RwLock<()> = RwLock::new(());
+/// Held from letting a disk go until its mkfs has started. A child that another thread is starting has our descriptors until it
+/// runs its own program: with them it would still hold the disk, and the mkfs would find it busy.
+static STARTING: Mutex<()> = Mutex::new(());
 
 impl MakeFilesystem {
     fn is_blank(&self) -> bool {
@@ -140,9 +141,6 @@ impl Act for MakeFilesystem {
         };
         // Why not, in better words than the kernel's below.
         unused(self, &RealHost)?;
-        // A child of another thread that is just being started has our descriptors until it is: none may start while a disk
-        // is held, or its mkfs would find the disk busy.
-        let holding = STARTING.read().unwrap_or_else(PoisonError::into_inner);
         // The kernel gives a block device exclusively to one only: whoever mounts it, swaps to it, or has it in an array or a
         // volume group is in the way here.
         let not = |why: String| ChangeError::new(format!("{} is not formatted: {why}", self.disk));
@@ -167,16 +165,14 @@ impl Act for MakeFilesystem {
             // Exactly what was named is there, as seen above.
             command.arg("-f");
         }
-        // mkfs.xfs takes the device exclusively itself, so it can't be held any longer; whoever is quicker makes it fail.
-        drop(held);
-        drop(holding);
-        let starting = STARTING.write().unwrap_or_else(PoisonError::into_inner);
-        // Others were waited for.
-        unused(self, &RealHost)?;
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).arg(&self.disk.path);
         let failed = |e: std::io::Error| ChangeError::new(format!("mkfs.xfs can't be run: {e}"));
-        let child = command.arg(&self.disk.path).spawn().map_err(failed)?;
-        drop(starting);
+        let child = {
+            let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+            // mkfs.xfs takes the device exclusively itself, so it can't be held any longer; whoever is quicker makes it fail.
+            drop(held);
+            command.spawn().map_err(failed)?
+        };
         let out = child.wait_with_output().map_err(failed)?;
         if out.status.success() {
             return Ok(Outcome::default());
