@@ -61,6 +61,8 @@ const MAGICS: &[Magic] = &[
 
 /// Bytes read at the start: past the last magic number near it.
 const HEAD: usize = 0x20_0000 + 4096;
+/// Bytes that hold the superblocks of all filesystems with a UUID: past btrfs's.
+const BEGINNING: usize = 128 << 10;
 /// Bytes read at the end: RAID superblocks are within the last 128 KiB, ZFS labels (two of 256 KiB, aligned to that) within
 /// the last 768 KiB.
 const TAIL: usize = 768 << 10;
@@ -80,20 +82,35 @@ const XFS_IN_PROGRESS: i64 = 126;
 
 /// All signatures on the device (or image file) at `path`.
 pub fn probe_device(path: &Path) -> Result<Probe, ViewError> {
-    let failed = |e: std::io::Error| match e.kind() {
+    let read = || -> std::io::Result<Probe> {
+        let mut file = File::open(path)?;
+        let size = file.seek(SeekFrom::End(0))?;
+        let head = read_at(&mut file, 0, HEAD)?;
+        let tail = read_at(&mut file, size.saturating_sub(TAIL as u64), TAIL)?;
+        let mut probe = look(&Image { head, tail, size });
+        if probe.signatures.is_empty() && data_between(&mut file, size)? {
+            probe.signatures.push(plain(UNKNOWN_DATA));
+        }
+        Ok(probe)
+    };
+    read().map_err(|e| unreadable(path, &e))
+}
+
+/// The signatures at its beginning, where filesystems have theirs.
+pub fn probe_beginning(path: &Path) -> Result<Probe, ViewError> {
+    let read = || -> std::io::Result<Probe> {
+        let mut file = File::open(path)?;
+        let size = file.seek(SeekFrom::End(0))?;
+        Ok(look(&Image { head: read_at(&mut file, 0, BEGINNING)?, tail: vec![], size }))
+    };
+    read().map_err(|e| unreadable(path, &e))
+}
+
+fn unreadable(path: &Path, e: &std::io::Error) -> ViewError {
+    match e.kind() {
         std::io::ErrorKind::NotFound => ViewError::NotFound(path.to_owned()),
         _ => ViewError::Failed(format!("cannot read {}: {e}", path.display())),
-    };
-    let mut file = File::open(path).map_err(failed)?;
-    let size = file.seek(SeekFrom::End(0)).map_err(failed)?;
-    let head = read_at(&mut file, 0, HEAD.min(usize::try_from(size).unwrap_or(HEAD))).map_err(failed)?;
-    let from = size.saturating_sub(TAIL as u64);
-    let tail = read_at(&mut file, from, usize::try_from(size - from).unwrap_or(TAIL)).map_err(failed)?;
-    let mut probe = look(&Image { head, tail, size });
-    if probe.signatures.is_empty() && data_between(&mut file, size).map_err(failed)? {
-        probe.signatures.push(plain(UNKNOWN_DATA));
     }
-    Ok(probe)
 }
 
 /// Whether anything but zeros stands at the places sampled between beginning and end.
@@ -271,6 +288,7 @@ fn text(bytes: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::{RealHost, View};
     use std::process::{Command, Stdio};
 
     fn image(size: u64, make: &[&str]) -> Option<(tempfile::NamedTempFile, Probe)> {
@@ -351,6 +369,9 @@ mod tests {
             seen += 1;
             assert_eq!(kinds(&probe), [*kind]);
             assert_eq!((probe.signatures[0].uuid.as_deref(), probe.signatures[0].label.as_deref()), (Some(id), Some("lab")), "{kind}");
+            assert_eq!(probe_beginning(file.path()), Ok(probe), "the beginning tells as much");
+            assert_eq!(RealHost.holds(file.path(), id), Ok(true));
+            assert_eq!(RealHost.holds(file.path(), &id.replace('1', "2")), Ok(false));
             if let Ok(out) = Command::new("blkid").args(["-p", "-s", "TYPE", "-o", "value"]).arg(file.path()).output() {
                 assert_eq!(String::from_utf8_lossy(&out.stdout).trim(), *kind);
             }

@@ -137,6 +137,10 @@ pub trait View {
     fn probe_all(&self, paths: &[PathBuf]) -> Vec<Result<Probe, ViewError>> {
         paths.iter().map(|path| self.probe(path)).collect()
     }
+    /// Whether the block device at `path` holds something with this UUID (in lower case).
+    fn holds(&self, path: &Path, uuid: &str) -> Result<bool, ViewError> {
+        Ok(self.probe(path)?.signatures.iter().any(|s| s.uuid.as_deref() == Some(uuid)))
+    }
     /// Whether somebody has the block device at `path` for themselves alone: it is mounted, in whatever mount namespace, or a
     /// program has opened it so.
     fn is_held(&self, path: &Path) -> bool {

@@ -184,6 +184,10 @@ impl Act for MakeFilesystem {
     fn verify(&self, view: &dyn View) -> Result<(), ChangeError> {
         // Another disk may hold a copy.
         same_disk(self, view).map_err(|e| e.map(|e| format!("{} can't be read back: {e}", self.disk)))?;
+        // Nothing else was there, so nothing else can be.
+        if self.is_blank() && view.holds(&self.disk.path, &self.uuid)? {
+            return Ok(());
+        }
         let found = view.probe(&self.disk.path)?;
         let fine = matches!(found.signatures.as_slice(), [s] if s.kind == self.fstype && s.uuid.as_deref() == Some(self.uuid.as_str()));
         if fine {

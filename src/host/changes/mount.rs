@@ -69,8 +69,7 @@ fn device(change: &MountChange, view: &dyn View) -> Result<PathBuf, ChangeError>
     };
     let uuid = uuid.trim_matches('"').to_ascii_lowercase();
     if let Some(named) = &change.device {
-        let held = view.probe(named)?.signatures;
-        if held.iter().any(|s| s.uuid.as_ref() == Some(&uuid)) {
+        if view.holds(named, &uuid)? {
             return Ok(named.clone());
         }
         return Err(ChangeError::new(format!("{} holds no filesystem with UUID {uuid}", named.display())));
