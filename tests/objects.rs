@@ -83,3 +83,36 @@ fn what_cannot_be_changed_in_place_is_recognised_and_replaced_when_asked() {
     let output = world.run("deploy", &fewer.replace("size: 1024Gi", "size: 1Ti, storage_class: fast"), &["--check"]);
     assert!(said(&output).contains(".spec.volumeClaimTemplates"), "{}", said(&output));
 }
+
+#[test]
+fn clusters_of_one_namespace_leave_each_other_its_labels() {
+    let Some(world) = World::new() else { return };
+    let labelled = |text: &str| SPEC.replace("images:\n", &format!("namespace_labels: {{{text}}}\nimages:\n"));
+    let labels = || -> Json { world.get("Namespace", "storage").unwrap()["metadata"]["labels"].take() };
+    let first = labelled("pod-security.kubernetes.io/enforce: privileged, team: one");
+    world.good("deploy", &first, &["--timeout", "0"]);
+    // Alone it may have it otherwise.
+    let first = labelled("pod-security.kubernetes.io/enforce: privileged");
+    world.good("deploy", &first, &["--timeout", "0"]);
+    assert_eq!((labels().get("team"), &labels()["pod-security.kubernetes.io/enforce"]), (None, &Json::from("privileged")));
+
+    let second = |text: &str| {
+        labelled(text)
+            .replace("name: ais\n", "name: second\n")
+            .replace("proxies:\n", "node_labels: {scheme: per_cluster}\nproxies:\n  ports: {public: 41080}\n")
+            .replace("targets:\n", "targets:\n  ports: {public: 41081}\n")
+            .replace("/ais/sda", "/ais/sdb")
+    };
+    world.good("deploy", &second("team: two"), &["--timeout", "0"]);
+    assert_eq!((&labels()["team"], &labels()["pod-security.kubernetes.io/enforce"]), (&Json::from("two"), &Json::from("privileged")));
+    assert_eq!(world.good("deploy", &first, &["--timeout", "0", "--check"]), "Nothing to change.");
+
+    // Another value would be the other's, too.
+    let third = second("team: three");
+    let output = world.run("deploy", &third, &["--timeout", "0"]);
+    let text = said(&output);
+    assert!(!output.status.success() && text.contains("--force-conflicts"), "{text}");
+    assert!(text.contains(".metadata.labels.team: is `two`, would be `three`, and is the namespace of the cluster ais too"), "{text}");
+    world.good("deploy", &third, &["--timeout", "0", "--force-conflicts"]);
+    assert_eq!((&labels()["team"], &labels()["pod-security.kubernetes.io/enforce"]), (&Json::from("three"), &Json::from("privileged")));
+}

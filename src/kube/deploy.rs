@@ -1,7 +1,7 @@
 //! Bringing a cluster up, and to a new spec: first everything is asked of the API server as a dry run; only if nothing
 //! is in the way is anything changed.
 
-use super::apply::{Applied, Options as ApplyOptions, Outcome, apply, gone};
+use super::apply::{Applied, Options as ApplyOptions, Outcome, gone};
 use super::labels::{LabelChange, LabelPlan, plan_labels, set_labels};
 use super::leave::{Leave, leaving};
 use super::neighbours::{Claim, claims, clashes};
@@ -9,7 +9,7 @@ use super::pods::{Pod, pods};
 use super::running::{Before, STARTED, note};
 use super::settings::{self, Setting};
 use super::unwanted::unwanted;
-use super::{Info, KubeError, Progress, Role, Server, kind, members, primary, rebalance, rollout, running, shrink, wait};
+use super::{Info, KubeError, Progress, Role, Server, kind, members, namespace, primary, rebalance, rollout, running, shrink, wait};
 use crate::cluster::{Object, Resolved};
 use crate::diag::Diagnostics;
 use crate::host::Diff;
@@ -121,7 +121,7 @@ pub async fn plan(server: &Server, deployment: &Deployment, options: Options) ->
     plan.problems.extend(clashes(server, &deployment.info, &deployment.claims).await?);
     let how = ApplyOptions { dry_run: true, force: options.force, recreate: options.recreate };
     for object in &deployment.objects {
-        match apply(server, object, how).await {
+        match namespace::apply_shared(server, &deployment.info, object, how).await {
             Ok(applied) => plan.objects.push(applied),
             Err(e @ (KubeError::Conflict { .. } | KubeError::Invalid { .. } | KubeError::Missing(_))) => plan.problems.push(e),
             Err(e) => return Err(e),
@@ -208,7 +208,7 @@ pub async fn deploy(
     let how = ApplyOptions { dry_run: false, force: options.force, recreate: options.recreate };
     for object in &deployment.objects {
         progress.now(&format!("apply {}", object.title()));
-        let applied = apply(server, object, how).await?;
+        let applied = namespace::apply_shared(server, info, object, how).await?;
         if applied.outcome != Outcome::Unchanged {
             progress.line(&format!("{}: {}", applied.title, word(applied.outcome)));
         }

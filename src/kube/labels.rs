@@ -99,8 +99,8 @@ pub async fn set_labels(server: &Server, node: &str, changes: &[LabelChange], fo
 }
 
 /// The label keys we own by apply.
-fn owned(node: &Json) -> Vec<String> {
-    let entries = node["metadata"]["managedFields"].as_array();
+pub(super) fn owned(object: &Json) -> Vec<String> {
+    let entries = object["metadata"]["managedFields"].as_array();
     entries
         .into_iter()
         .flatten()
