@@ -35,7 +35,7 @@ pub struct Applied {
     pub outcome: Outcome,
     /// Before and after; `None` where nothing changed.
     pub diff: Option<Diff>,
-    /// A dry run could not ask the server to check it: its namespace is yet to be made.
+    /// A dry run could not ask the server to check it: its namespace, or the Role that it binds, is yet to be made.
     pub unchecked: bool,
 }
 
@@ -120,7 +120,7 @@ pub async fn apply(server: &Server, object: &Object, options: Options) -> Result
     let after = match asked {
         Ok(after) => after,
         // A dry run of the namespace does not make it, and the server can't check what would be in it.
-        Err(KubeError::Missing(_)) if options.dry_run && before.is_none() && misses_namespace(server, namespace).await? => {
+        Err(KubeError::Missing(_)) if options.dry_run && before.is_none() && misses_what_comes_before(server, object).await? => {
             let diff = difference(&object.title(), None, &object.json);
             return Ok(Applied { title: object.title(), outcome: Outcome::Created, diff, unchecked: true });
         }
@@ -154,11 +154,19 @@ fn is_ours(cause: &Cause) -> bool {
     cause.message.starts_with(&format!("conflict with \"{MANAGER}\""))
 }
 
-async fn misses_namespace(server: &Server, namespace: Option<&str>) -> Result<bool, KubeError> {
-    match (namespace, kind("Namespace")) {
-        (Some(namespace), Some(kind)) => Ok(server.get(kind, None, namespace).await?.is_none()),
-        _ => Ok(false),
+/// Whether an object's namespace is yet to be made, or the Role that it binds: the server looks for that one where somebody does not
+/// have all its rights already.
+async fn misses_what_comes_before(server: &Server, object: &Object) -> Result<bool, KubeError> {
+    let namespace = object.namespace();
+    let role = object.json["roleRef"]["name"].as_str();
+    for (kind, name) in [(kind("Namespace"), namespace), (kind("Role"), role)] {
+        if let (Some(kind), Some(name)) = (kind, name)
+            && server.get(kind, namespace, name).await?.is_none()
+        {
+            return Ok(true);
+        }
     }
+    Ok(false)
 }
 
 /// The parts of `wanted` that differ from `live` and can't be changed there.

@@ -2,7 +2,7 @@
 //! is in the way is anything changed.
 
 use super::apply::{Applied, Options as ApplyOptions, Outcome, gone};
-use super::labels::{LabelChange, LabelPlan, plan_labels, set_labels};
+use super::labels::{LabelChange, LabelPlan, plan_labels, refused, set_labels};
 use super::leave::{Leave, leaving};
 use super::neighbours::{Claim, claims, clashes};
 use super::pods::{Pod, pods};
@@ -111,7 +111,10 @@ pub async fn plan(server: &Server, deployment: &Deployment, options: Options) ->
         let extra = unwanted(server, &deployment.info, &list, &all, &leave).await?;
         wanted.extend(extra.into_iter().map(|c| (c.node, c.key, None)));
         match plan_labels(&list, &wanted) {
-            Ok(labels) => plan.labels = labels,
+            Ok(labels) => {
+                plan.problems.extend(refused(server, &labels, options.force).await?);
+                plan.labels = labels;
+            }
             Err(e) => plan.problems.push(e),
         }
         if !options.force {
@@ -307,7 +310,12 @@ async fn surplus(server: &Server, deployment: &Deployment) -> Result<Vec<Json>, 
     let mut all = vec![];
     for name in PRUNED {
         let Some(kind) = kind(name) else { continue };
-        for mut object in server.list(kind, Some(&info.namespace), &info.everything()).await? {
+        let list = match server.list(kind, Some(&info.namespace), &info.everything()).await {
+            // Others' kinds: who may not look at them made none.
+            Err(KubeError::Denied(_)) if matches!(kind.name, "PodMonitor" | "Certificate") => continue,
+            list => list?,
+        };
+        for mut object in list {
             let kept = |o: &Object| o.kind() == *name && o.json["metadata"]["name"] == object["metadata"]["name"];
             if !deployment.objects.iter().any(kept) && object["metadata"]["ownerReferences"].is_null() {
                 // Lists leave out what all their items are.
