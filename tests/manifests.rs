@@ -332,6 +332,18 @@ fn ways_in_reach_the_init_container() {
     assert_eq!((&pod["hostNetwork"], &pod["dnsPolicy"]), (&json!(true), &json!("ClusterFirstWithHostNet")));
     assert_eq!(pod["securityContext"].get("sysctls"), None, "the host's network has the host's parameters");
     assert_eq!(value(&init("tests/cluster/csi.yml", "store-target"), "HOST_NETWORK")["value"], "true");
+    // All its ports are the host's, and named; control and data may be one.
+    let ports = |text: &str| -> Vec<(Json, Json, Json)> {
+        let objects = written(text).objects().unwrap();
+        let container = at(find(&objects, "StatefulSet", "store-target"), "/spec/template/spec/containers/0");
+        list(container, "ports").iter().map(|p| (p["name"].clone(), p["containerPort"].clone(), p["hostPort"].clone())).collect()
+    };
+    let port = |name: &str, number: u16| (json!(name), json!(number), json!(number));
+    let spec = "name: store\nimages: {aisnode: 'x/aisnode:v5.0', init: 'x/ais-init:v5.0'}\nproxies: {nodes: [n1]}\n\
+        targets: {nodes: [n1], access: {by: host_network}, mountpaths: [{path: /ais/sda}], ports: {data: 51083}}\n";
+    assert_eq!(ports(spec), [port("http", 51081), port("control", 51082), port("data", 51083)]);
+    assert_eq!(ports(&spec.replace("51083", "51082")), [port("http", 51081), port("control", 51082)]);
+    assert_eq!(ports(&spec.replace("host_network", "host_port")), [port("http", 51081)]);
 }
 
 #[test]

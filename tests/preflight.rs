@@ -101,6 +101,32 @@ fn what_stands_in_a_clusters_way_is_found_on_its_hosts() {
     assert!(fine && sets(&world) == 0, "{text}");
     lab.sh("node01", "test -e /ais/sda/storage && ! test -e /ais/sda/storage/ais/target");
 
+    // In the network of its node a target listens on all its ports.
+    let network = SPEC.replace("targets:\n", "targets:\n  access: {by: host_network}\n");
+    let (text, fine) = world.run("deploy", &network, &["--timeout", "0", "--no-preflight"]);
+    assert!(fine, "{text}");
+    let placed = |world: &World| {
+        let kind = fettle::kube::kind("Pod").unwrap();
+        let list = world.plane.with(|server| async move { server.list(kind, Some("storage"), "").await.unwrap() });
+        list.iter().filter(|pod| pod["spec"]["nodeName"].is_string()).count()
+    };
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while placed(&world) < 4 {
+        assert!(std::time::Instant::now() < end, "{} of 4 pods have a node", placed(&world));
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    for port in [51081, 51082, 51083] {
+        lab.sh("node01", &format!("setsid python3 -m http.server {port} >/dev/null 2>&1 & echo $! >> /run/listeners"));
+    }
+    lab.sh("node01", "until [ $(grep -c ':C78[9AB] 00000000:0000 0A' /proc/net/tcp) = 3 ]; do sleep 0.1; done");
+    let (text, fine) = world.run("deploy", &network, &["--check", "-i", &inventory]);
+    assert!(fine && text.contains("nothing found"), "{text}");
+    let (text, fine) = world.run("delete", &network, &["--yes"]);
+    assert!(fine, "{text}");
+    let (text, fine) = world.run("deploy", &network, &["--check", "-i", &inventory]);
+    assert!(!fine && text.matches("is in use, and not by a pod of this cluster").count() == 3, "{text}");
+    lab.sh("node01", "kill $(cat /run/listeners); sleep 0.2");
+
     // A port that somebody else listens on.
     lab.sh("node01", "setsid python3 -m http.server 51081 >/dev/null 2>&1 & echo $! > /run/listener; sleep 1");
     world.wrong(&["node01 port port 51081 is in use, and not by a pod of this cluster: its clients would not reach the pod"]);

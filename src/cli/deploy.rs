@@ -61,7 +61,7 @@ pub fn deploy(args: &DeployArgs) -> Result<Exit, CliError> {
             if !args.no_preflight {
                 match &inventory {
                     Some(inventory) => {
-                        let own = own_ports(&server, &deployment.info).await?;
+                        let own = own_ports(&server, &deployment.info, &deployment.claims).await?;
                         let fine = super::preflight::run(&resolved, &own, inventory, &args.connect, args.json).await?;
                         if !fine {
                             return Err(CliError::Failed("the hosts are not ready for this cluster; nothing was changed".into()));

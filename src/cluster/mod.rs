@@ -17,6 +17,7 @@ mod text;
 mod value;
 
 pub use check::check_together;
+pub use forms::amount;
 pub use object::Object;
 pub use objects::{OF_NAMESPACE, RESTART, TargetSet, state_claim_name};
 pub use open::{Opened, open, open_as_it_was};

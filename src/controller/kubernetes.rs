@@ -3,7 +3,7 @@
 //! A host asks for them, and a host may be hostile: one that is not this machine itself may only touch its own node, and
 //! deploys nothing.
 
-use crate::cluster::{LabelledNodes, open};
+use crate::cluster::{LabelledNodes, open, open_as_it_was};
 use crate::inventory::Inventory;
 use crate::kube::delete::{delete as take_away, find};
 use crate::kube::deploy::{Deployment, Options, deploy, keeps, plan, word};
@@ -171,14 +171,20 @@ async fn aisnode(request: &Request) -> Result<ModuleDone, String> {
     let inventory = if sources.is_empty() { None } else { Some(Inventory::load(&sources, None).map_err(|e| e.to_string())?) };
     let mut server = request.server().await?;
     server.token = Token::find(request.text("token_file").map(Path::new)).map_err(text)?;
+    // What is taken away may have outlived its nodes, and who may see one namespace only sees none.
+    let absent = request.is_absent();
     let nodes = match kind("Node") {
-        Some(kind) => LabelledNodes::from_nodes(&server.list(kind, None, "").await.map_err(text)?),
-        None => LabelledNodes::default(),
+        Some(kind) => match server.list(kind, None, "").await {
+            Err(KubeError::Denied(_)) if absent => None,
+            list => Some(LabelledNodes::from_nodes(&list.map_err(text)?)),
+        },
+        None => Some(LabelledNodes::default()),
     };
-    let opened = open(std::slice::from_ref(&spec), inventory.as_ref(), Some(&nodes)).map_err(|e| e.to_string())?;
+    let open = if absent { open_as_it_was } else { open };
+    let opened = open(std::slice::from_ref(&spec), inventory.as_ref(), nodes.as_ref()).map_err(|e| e.to_string())?;
     let resolved = opened.clusters.first().ok_or("no cluster in the spec")?;
     let mut warnings: Vec<String> = opened.warnings.0.iter().map(ToString::to_string).collect();
-    if request.is_absent() {
+    if absent {
         return remove(request, &server, &Info::new(resolved), &resolved.labels(), warnings).await;
     }
     let deployment = Deployment::new(resolved).map_err(|e| e.to_string())?;

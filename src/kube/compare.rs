@@ -1,5 +1,6 @@
 //! What differs between an object as it is and as it will be, leaving out what servers write by themselves.
 
+use crate::cluster::amount;
 use crate::host::Diff;
 use serde_json::Value as Json;
 
@@ -66,14 +67,29 @@ fn sort(json: &mut Json) {
 
 /// Whether everything `wanted` says is so in `live`, which may say more (defaults the server filled in).
 pub fn covers(live: &Json, wanted: &Json) -> bool {
+    covers_in("", live, wanted)
+}
+
+/// The same for what stands under the key `name`.
+fn covers_in(name: &str, live: &Json, wanted: &Json) -> bool {
     match (live, wanted) {
         (Json::Object(live), Json::Object(wanted)) => wanted.iter().all(|(key, value)| match live.get(key) {
-            Some(live) => covers(live, value),
+            Some(live) if AMOUNTS.contains(&name) => live == value || same_amount(live, value),
+            Some(live) => covers_in(key, live, value),
             None => is_nothing(value),
         }),
         (Json::Array(live), Json::Array(wanted)) => live.len() == wanted.len() && live.iter().zip(wanted).all(|(l, w)| covers(l, w)),
         (live, wanted) => live == wanted,
     }
+}
+
+/// What holds quantities of resources, which servers write in their own way: `1Ti` for `1024Gi`.
+const AMOUNTS: &[&str] = &["requests", "limits", "capacity"];
+
+fn same_amount(live: &Json, wanted: &Json) -> bool {
+    let amount = |json: &Json| json.as_str().and_then(amount);
+    // `700m` is not to the last bit what `0.7` is; and a byte of a petabyte is more than this.
+    matches!((amount(live), amount(wanted)), (Some(a), Some(b)) if (a - b).abs() <= b.abs() * 4.0 * f64::EPSILON)
 }
 
 fn is_nothing(value: &Json) -> bool {
@@ -117,5 +133,21 @@ mod tests {
         assert!(!covers(&live, &json!({"a": [{"name": "y"}]})));
         assert!(!covers(&live, &json!({"a": []})));
         assert!(!covers(&live, &json!({"c": 1})));
+    }
+
+    #[test]
+    fn quantities_are_compared_by_what_they_mean() {
+        let of = |name: &str, amount: &str| json!({"resources": {name: {"storage": amount}}});
+        for (live, wanted) in
+            [("1Ti", "1024Gi"), ("1T", "1000G"), ("500m", "0.5"), ("700m", "0.7"), ("1", "1000m"), ("322122547200m", "0.3Gi")]
+        {
+            assert!(covers(&of("requests", live), &of("requests", wanted)), "{live} {wanted}");
+            assert!(covers(&of("limits", live), &of("limits", wanted)), "{live} {wanted}");
+            // Labels, arguments and the like are text.
+            assert!(!covers(&of("labels", live), &of("labels", wanted)), "{live} {wanted}");
+        }
+        for (live, wanted) in [("1Ti", "1T"), ("1Pi", "1125899906842623"), ("1Gi", "x"), ("x", "y")] {
+            assert!(!covers(&of("requests", live), &of("requests", wanted)), "{live} {wanted}");
+        }
     }
 }

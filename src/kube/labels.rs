@@ -98,9 +98,46 @@ pub async fn set_labels(server: &Server, node: &str, changes: &[LabelChange], fo
     Ok(())
 }
 
+/// How many nodes are asked about at once: a thousand take a few seconds.
+const AT_ONCE: usize = 16;
+
+/// Asks the server whether planned changes would pass, and what is in the way. Conflicts that the plan names are not asked about.
+pub(super) async fn refused(server: &Server, plan: &LabelPlan, force: bool) -> Result<Vec<KubeError>, KubeError> {
+    let mut by_node: BTreeMap<String, Vec<LabelChange>> = BTreeMap::new();
+    for change in &plan.changes {
+        by_node.entry(change.node.clone()).or_default().push(change.clone());
+    }
+    for conflict in plan.conflicts.iter().filter(|_| !force) {
+        by_node.remove(&conflict.node);
+    }
+    let mut left = by_node.into_iter();
+    let mut asking = tokio::task::JoinSet::new();
+    let mut found = BTreeMap::new();
+    loop {
+        for (node, changes) in left.by_ref().take(AT_ONCE.saturating_sub(asking.len())) {
+            let server = server.clone();
+            asking.spawn(async move {
+                let answer = set_labels(&server, &node, &changes, force, true).await;
+                (node, answer)
+            });
+        }
+        match asking.join_next().await {
+            None => return Ok(found.into_values().collect()),
+            Some(Ok((_, Ok(())))) => {}
+            // Rights to one node are rights to all.
+            Some(Ok((_, Err(e @ KubeError::Denied(_))))) => return Ok(vec![e]),
+            Some(Ok((_, Err(e @ KubeError::Unreachable(_))))) => return Err(e),
+            Some(Ok((node, Err(e)))) => {
+                found.insert(node, e);
+            }
+            Some(Err(e)) => return Err(KubeError::Other(format!("check labels of nodes: {e}"))),
+        }
+    }
+}
+
 /// The label keys we own by apply.
-fn owned(node: &Json) -> Vec<String> {
-    let entries = node["metadata"]["managedFields"].as_array();
+pub(super) fn owned(object: &Json) -> Vec<String> {
+    let entries = object["metadata"]["managedFields"].as_array();
     entries
         .into_iter()
         .flatten()

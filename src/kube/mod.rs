@@ -14,6 +14,7 @@ pub mod kubelet;
 mod labels;
 mod leave;
 pub mod members;
+mod namespace;
 pub mod neighbours;
 pub mod pods;
 mod primary;

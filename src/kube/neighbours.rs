@@ -113,16 +113,28 @@ fn host_ports(pod: &Json) -> impl Iterator<Item = u16> {
     ports.filter_map(move |p| u16::try_from(p[key].as_u64()?).ok())
 }
 
-/// Ports that this cluster's own pods take, by node.
-pub async fn own_ports(server: &Server, info: &Info) -> Result<BTreeMap<String, BTreeSet<u16>>, KubeError> {
+/// Ports that this cluster's own pods take, by node. `claims`: what its spec takes.
+pub async fn own_ports(
+    server: &Server,
+    info: &Info,
+    claims: &BTreeMap<String, Claim>,
+) -> Result<BTreeMap<String, BTreeSet<u16>>, KubeError> {
+    let Some(pods) = kind("Pod") else { return Ok(BTreeMap::new()) };
+    Ok(ports_of(&server.list(pods, Some(&info.namespace), &info.selector()).await?, claims))
+}
+
+fn ports_of(pods: &[Json], claims: &BTreeMap<String, Claim>) -> BTreeMap<String, BTreeSet<u16>> {
     let mut all: BTreeMap<String, BTreeSet<u16>> = BTreeMap::new();
-    let Some(pods) = kind("Pod") else { return Ok(all) };
-    for pod in server.list(pods, Some(&info.namespace), &info.selector()).await? {
-        if let Some(node) = pod["spec"]["nodeName"].as_str() {
-            all.entry(node.to_owned()).or_default().extend(host_ports(&pod));
+    for pod in pods {
+        let Some(node) = pod["spec"]["nodeName"].as_str() else { continue };
+        let own = all.entry(node.to_owned()).or_default();
+        own.extend(host_ports(pod));
+        // Pods of an earlier fettle in their node's network name the public port only, and have all of them.
+        if pod["spec"]["hostNetwork"] == true && host_ports(pod).count() == 1 {
+            own.extend(claims.get(node).into_iter().flat_map(|c| &c.ports));
         }
     }
-    Ok(all)
+    all
 }
 
 fn found(info: &Info, claims: &BTreeMap<String, Claim>, pods: &[Json]) -> Vec<String> {
@@ -227,5 +239,22 @@ mod tests {
         let mut over = pod("one", "ais", "n1", &port);
         over["status"]["phase"] = json!("Failed");
         assert_eq!(found(&info, &claims, &[pod("two", "ais", "n1", &port), pod("one", "ais", "n9", &port), over]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn pods_in_their_nodes_network_have_all_ports() {
+        let ports = |pods: &[Json]| {
+            let claim = Claim { ports: [51080, 51081, 51082].into(), ..Claim::default() };
+            ports_of(pods, &[("n1".to_owned(), claim)].into()).remove("n1").unwrap_or_default()
+        };
+        let network = |ports: &[u16]| {
+            let ports: Vec<Json> = ports.iter().map(|p| json!({"containerPort": p, "hostPort": p})).collect();
+            pod("two", "ais", "n1", &json!({"hostNetwork": true, "containers": [{"ports": ports}]}))
+        };
+        assert_eq!(ports(&[network(&[51081, 41082])]), [41082, 51081].into());
+        // One that names one port is of a time when the others were not named.
+        assert_eq!(ports(&[network(&[51081])]), [51080, 51081, 51082].into());
+        let own = json!({"containers": [{"ports": [{"containerPort": 51081, "hostPort": 51081}]}]});
+        assert_eq!(ports(&[pod("two", "ais", "n1", &own)]), [51081].into());
     }
 }

@@ -138,6 +138,15 @@ fn lengths(r: &Resolved, out: &mut Diagnostics) {
             out.push(Diagnostic::error(&c.name.loc, format!("{} can't have the label `{key}={value}`: {why}", role.section())));
         }
     }
+    if let Some(claim) = &c.state.claim {
+        let name = state_claim_name(&c.namespace, &c.name);
+        if let Some(why) = dns_label(&name, false) {
+            out.push(
+                Diagnostic::error(&claim.loc, format!("the claim `{name}` of `state` can't have its name: {why}"))
+                    .help("it is made of the namespace and the cluster's name: make one of them shorter"),
+            );
+        }
+    }
     for mountpath in c.targets.mountpaths.iter().chain(c.targets.exceptions.iter().flat_map(|e| &e.mountpaths)) {
         let name = claim_name(r, mountpath);
         if mountpath.claim.is_some()

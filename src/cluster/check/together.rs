@@ -13,6 +13,7 @@ pub fn check_together(all: &[Resolved]) -> Diagnostics {
     for (i, later) in all.iter().enumerate() {
         for earlier in all.iter().take(i) {
             names(earlier, later, &mut out);
+            namespace(earlier, later, &mut out);
             labels(earlier, later, &mut out);
             ports(earlier, later, &mut out);
             mountpaths(earlier, later, &mut out);
@@ -40,6 +41,26 @@ fn names(earlier: &Resolved, later: &Resolved, out: &mut Diagnostics) {
         out.push(
             Diagnostic::error(loc, format!("{} would be an object of {} too", object.title(), whose(earlier)))
                 .help("give the clusters different names, or namespaces of their own"),
+        );
+    }
+}
+
+/// The namespace of both is made as the later one has it.
+fn namespace(earlier: &Resolved, later: &Resolved, out: &mut Diagnostics) {
+    let (before, after) = (&earlier.cluster, &later.cluster);
+    if before.namespace.value != after.namespace.value || !before.create_namespace || !after.create_namespace {
+        return;
+    }
+    let (old, new) = (&before.namespace_labels, &after.namespace_labels);
+    let other = new.iter().find(|(key, value)| old.get(*key).is_none_or(|o| o.value != value.value)).map(|(key, value)| (key, &value.loc));
+    let lacking = || old.keys().find(|key| !new.contains_key(*key)).map(|key| (key, &after.name.loc));
+    if let Some((key, loc)) = other.or_else(lacking) {
+        out.push(
+            Diagnostic::error(
+                loc,
+                format!("the namespace `{}` does not have the same label `{key}` here as for {}", *after.namespace, whose(earlier)),
+            )
+            .help("give both clusters the same `namespace_labels`, or let one make the namespace: `create_namespace: false` for the other"),
         );
     }
 }

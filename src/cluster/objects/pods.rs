@@ -226,17 +226,7 @@ impl Making<'_> {
         }
         self.env(container.env.get_or_insert_default());
         let number = self.ports.public.int();
-        let on_host = match self.access.by.value {
-            Reach::HostNetwork => Some(number),
-            _ => host_port(&self.access, &self.ports).map(|p| p.int()),
-        };
-        container.ports = Some(vec![ContainerPort {
-            name: Some("http".into()),
-            container_port: number,
-            host_port: on_host,
-            protocol: Some("TCP".into()),
-            ..ContainerPort::default()
-        }]);
+        container.ports = Some(self.container_ports());
         container.resources = self.resources(container.resources.take());
         if let (Some(security), Some(given)) = (&mut container.security_context, &self.pods.container_security_context) {
             *security = replaced(security, &given.0);
@@ -251,6 +241,28 @@ impl Making<'_> {
             set_probe(probe, &times, number, scheme);
         }
         container.volume_mounts = Some(node_mounts);
+    }
+
+    /// The public port first. Those between nodes are the node's in its own network, and others must know: the scheduler keeps
+    /// pods of one port apart, and preflight finds whose it is.
+    fn container_ports(&self) -> Vec<ContainerPort> {
+        let Ports { public, control, data } = &self.ports;
+        let port = |name: &str, number: i32, on_host| ContainerPort {
+            name: Some(name.to_owned()),
+            container_port: number,
+            host_port: on_host,
+            protocol: Some("TCP".into()),
+            ..ContainerPort::default()
+        };
+        if self.access.by.value != Reach::HostNetwork {
+            return vec![port("http", public.int(), host_port(&self.access, &self.ports).map(|p| p.int()))];
+        }
+        let mut all = vec![port("http", public.int(), Some(public.int())), port("control", control.int(), Some(control.int()))];
+        // Kubernetes takes a port once; the two may be the same.
+        if data.value != control.value {
+            all.push(port("data", data.int(), Some(data.int())));
+        }
+        all
     }
 
     fn env(&self, env: &mut Vec<EnvVar>) {

@@ -110,7 +110,7 @@ section! {
         /// Whether the namespace is one of the cluster's objects. False: it must be there already.
         pub create_namespace: bool = or(true),
         /// More labels of the namespace. Where Pod Security Standards are enforced it needs `pod-security.kubernetes.io/enforce: privileged`:
-        /// pods use directories and ports of their nodes.
+        /// pods use directories and ports of their nodes. Clusters in one namespace need the same.
         pub namespace_labels: IndexMap<String, At<Scalar>> = empty(),
         /// DNS domain of the Kubernetes cluster.
         pub cluster_domain: Domain = or("cluster.local"),
