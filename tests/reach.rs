@@ -172,6 +172,26 @@ fn questions_about_host_keys_are_asked_one_by_one_while_others_go_on() {
 }
 
 #[test]
+fn what_hosts_warn_of_is_told_in_one_order() {
+    let Some(lab) = Lab::new(3, 0) else { return skipped("needs root") };
+    let playbook = Playbook::tasks("- {copy: {content: x, dest: /root/a}}\n- {copy: {content: x, dest: /root/b}}\n");
+    let stopped = lab.fettle(&["apply", &playbook.path(), "--stop-after", "1"]);
+    assert!(!stopped.status.success(), "{}", text(&stopped));
+    // The first one is the last to greet.
+    lab.sh("node01", "echo 'sleep 2' >/root/.bashrc");
+    let plan = lab.fettle(&["plan", &playbook.path(), "--json"]);
+    let events = support::runs::events(&plan);
+    let told = events.iter().filter(|e| ["warning", "host_done"].contains(&e["event"].as_str().unwrap()));
+    let told: Vec<String> = told.map(|e| format!("{} {}", e["event"].as_str().unwrap(), e["host"].as_str().unwrap())).collect();
+    let wanted = ["warning node01", "warning node02", "warning node03", "host_done node01", "host_done node02", "host_done node03"];
+    assert_eq!(told, wanted, "{}", text(&plan));
+    let plan = text(&lab.fettle(&["plan", &playbook.path()]));
+    let warnings: Vec<&str> = plan.lines().filter(|l| l.starts_with("warning: ")).collect();
+    let hosts: String = warnings.iter().filter_map(|w| w.split(": ").nth(1)).collect::<Vec<_>>().join(", ");
+    assert_eq!(hosts, "node01, node02, node03", "those that began in one second are named together: {plan}");
+}
+
+#[test]
 fn a_run_without_hosts_is_an_error() {
     let playbook = Playbook::new("- hosts: all\n  gather_facts: false\n  tasks: [{debug: {msg: x}}]\n");
     let path = playbook.path();
