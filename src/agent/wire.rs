@@ -138,7 +138,7 @@ impl Wire {
     }
 
     /// The same, but a stop ends the waiting.
-    pub fn wait<T>(&self, question: &ToController, pick: impl Fn(ToAgent) -> Option<T>) -> Option<T> {
+    pub fn wait<T>(&self, question: &ToController, mut pick: impl FnMut(ToAgent) -> Option<T>) -> Option<T> {
         self.send(question);
         while !self.stopping() {
             if let Some(answer) = pick(self.receive()?) {

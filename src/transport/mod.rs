@@ -12,6 +12,7 @@ mod known_hosts;
 mod link;
 mod local;
 mod login;
+mod outgoing;
 mod pipe;
 mod proxy;
 mod reach;
@@ -21,4 +22,5 @@ mod target;
 
 pub use error::LinkError;
 pub use link::{HostKeyQuestion, LinkEvent, LinkHandle, open};
+pub use outgoing::Frame;
 pub use target::{Defaults, Kind, StrictHostKey, Target};

@@ -27,7 +27,7 @@ pub fn start(
     target: &Target,
     command: &str,
     orders: &Receiver<Order>,
-    held: &mut VecDeque<Vec<u8>>,
+    held: &mut VecDeque<Order>,
     say: &dyn Fn(LinkEvent),
 ) -> Result<Option<Ssh>, LinkError> {
     let mut left = target.retries;
@@ -43,7 +43,7 @@ fn once(
     target: &Target,
     command: &str,
     orders: &Receiver<Order>,
-    held: &mut VecDeque<Vec<u8>>,
+    held: &mut VecDeque<Order>,
     say: &dyn Fn(LinkEvent),
 ) -> Result<Option<Ssh>, LinkError> {
     let (done, result) = channel();
@@ -80,8 +80,8 @@ fn once(
         }
         loop {
             match orders.try_recv() {
-                Ok(Order::Send(bytes)) => held.push_back(bytes),
                 Ok(Order::Close) | Err(TryRecvError::Disconnected) => return Ok(None),
+                Ok(order) => held.push_back(order),
                 Err(TryRecvError::Empty) => break,
             }
         }
