@@ -172,6 +172,34 @@ fn questions_about_host_keys_are_asked_one_by_one_while_others_go_on() {
 }
 
 #[test]
+fn the_usual_limit_of_open_files_is_enough_for_many_hosts() {
+    let Some(lab) = Lab::new(8, 0) else { return skipped("needs root") };
+    let playbook = Playbook::new(
+        "- hosts: ais,localhost
+  gather_facts: false
+  tasks:
+    - {shell: ulimit -Sn; ulimit -Hn, register: limits, when: inventory_hostname == 'localhost'}
+    - {name: limits, debug: {msg: \"{{ limits.stdout_lines | default([]) | join(' ') }}\"}, when: inventory_hostname == 'localhost'}
+",
+    );
+    let inventory = std::fs::read_to_string(lab.inventory()).unwrap();
+    playbook.file("hosts.ini", &format!("localhost ansible_connection=local\n{inventory}"));
+    support::agents();
+    let script = "ulimit -Sn 26; ulimit -Hn 500; exec \"$@\"";
+    let hosts = playbook.folder().join("hosts.ini").display().to_string();
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", script, "-", support::FETTLE, "apply", &playbook.path(), "--json", "-i", &hosts]).stdin(Stdio::null());
+    let output = limited.output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(said(&output, "limits").contains(&"localhost: 26 500".to_owned()), "what runs for a task finds the operator's own");
+    let few = script.replace("500", "26");
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", &few, "-", support::FETTLE, "apply", &playbook.path(), "--json", "-i", &hosts]).stdin(Stdio::null());
+    let output = limited.output().unwrap();
+    assert_eq!(output.status.code(), Some(4), "{}", text(&output));
+}
+
+#[test]
 fn what_hosts_warn_of_is_told_in_one_order() {
     let Some(lab) = Lab::new(3, 0) else { return skipped("needs root") };
     let playbook = Playbook::tasks("- {copy: {content: x, dest: /root/a}}\n- {copy: {content: x, dest: /root/b}}\n");

@@ -7,7 +7,7 @@ use super::outgoing::{Frame, Outgoing, Row};
 use super::pipe::Pipe;
 use super::starting::{Said, Starting};
 use super::target::{Kind, Target};
-use super::{local, reach};
+use super::{limit, local, reach};
 use crate::play::Privilege;
 use crate::protocol::{ToAgent, ToController, decode, encode};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -113,6 +113,7 @@ impl Drop for LinkHandle {
 /// Opens a connection in a thread of its own; what happens is told through `events` under `index`.
 pub fn open(target: Target, wanted: Privilege, events: UnboundedSender<(usize, LinkEvent)>, index: usize) -> LinkHandle {
     let (orders, incoming) = channel();
+    limit::raise();
     // A pipe that can't be made (too many open files) shows up as an error of this host.
     let (wait, wake) = match nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC | nix::fcntl::OFlag::O_NONBLOCK) {
         Ok(pair) => pair,
@@ -120,7 +121,7 @@ pub fn open(target: Target, wanted: Privilege, events: UnboundedSender<(usize, L
             let _ = events.send((
                 index,
                 LinkEvent::Closed(Err(LinkError::Unreachable(format!(
-                    "no more files can be opened here ({e}): raise `ulimit -n` or lower --forks"
+                    "no more files can be opened here ({e}), and each host of a run needs three: raise the hard limit of `ulimit -n`"
                 )))),
             ));
             return LinkHandle { orders, wake: None };

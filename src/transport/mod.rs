@@ -9,6 +9,7 @@ mod bootstrap;
 mod config;
 mod error;
 mod known_hosts;
+mod limit;
 mod link;
 mod local;
 mod login;
