@@ -172,6 +172,29 @@ fn questions_about_host_keys_are_asked_one_by_one_while_others_go_on() {
 }
 
 #[test]
+fn a_question_may_stay_open_for_long() {
+    let Some(lab) = Lab::new(3, 0) else { return skipped("needs root") };
+    std::fs::write(lab.folder().join("known_hosts"), "").unwrap();
+    // These hang up long before the operator answers.
+    for host in ["node01", "node02"] {
+        lab.sh(host, "sed -i '1i LoginGraceTime 3' /etc/ssh/sshd_config && pkill -HUP -o -x sshd");
+    }
+    support::agents();
+    let run = format!("{} ping -T 5 -i {}", support::FETTLE, lab.inventory().display());
+    let mut child = std::process::Command::new("script");
+    child.args(["-qec", &run, "/dev/null"]).env("TERM", "xterm").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = child.spawn().unwrap();
+    // Longer than connecting and logging in may take.
+    std::thread::sleep(Duration::from_secs(13));
+    child.stdin.take().unwrap().write_all(b"yes\nyes\nyes\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let shown = text(&output);
+    assert_eq!(output.status.code(), Some(0), "{shown}");
+    assert_eq!(shown.matches("Trust it from now on (yes/no)?").count(), 3, "{shown}");
+    assert_eq!(std::fs::read_to_string(lab.folder().join("known_hosts")).unwrap().lines().count(), 3);
+}
+
+#[test]
 fn the_usual_limit_of_open_files_is_enough_for_many_hosts() {
     let Some(lab) = Lab::new(8, 0) else { return skipped("needs root") };
     let playbook = Playbook::new(
@@ -197,6 +220,19 @@ fn the_usual_limit_of_open_files_is_enough_for_many_hosts() {
     limited.args(["-c", &few, "-", support::FETTLE, "apply", &playbook.path(), "--json", "-i", &hosts]).stdin(Stdio::null());
     let output = limited.output().unwrap();
     assert_eq!(output.status.code(), Some(4), "{}", text(&output));
+}
+
+#[test]
+fn silent_hosts_are_told_in_the_same_words() {
+    let listener = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let hosts: String = (1..=60).map(|i| format!("127.0.0.{i}:{port},")).collect();
+    let output = fettle_command(["ping", "--json", "-T", "1", "-f", "60", "-i", &hosts]).output().unwrap();
+    let told = answers(&output);
+    assert_eq!(told.len(), 60);
+    for (i, told) in told.iter().enumerate() {
+        assert_eq!(*told, format!("127.0.0.{}:{port} took the connection but said nothing for 1 s: is it an SSH server?", i + 1));
+    }
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod reach;
 mod ssh;
 mod starting;
 mod target;
+mod turns;
 
 pub use error::LinkError;
 pub use link::{HostKeyQuestion, LinkEvent, LinkHandle, open};
