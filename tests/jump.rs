@@ -95,3 +95,19 @@ fn why_there_is_no_way_is_told() {
         assert!(text.contains(&words), "{way}: {text}");
     }
 }
+
+#[test]
+fn a_jump_host_that_lets_few_in_at_once_serves_many() {
+    let Some(lab) = Lab::new(17, 0) else { return };
+    // As Debian's own, but sure to refuse where that refuses at random.
+    lab.sh("node01", "sed -i 's/^MaxStartups.*/MaxStartups 10:100:10/' /etc/ssh/sshd_config && pkill -HUP -o -x sshd");
+    let jump = lab.state.host("node01").unwrap().address;
+    let of_lab = lab.folder();
+    let ssh = format!("ssh -F none -i {0}/key -o UserKnownHostsFile={0}/known_hosts -o IdentitiesOnly=yes", of_lab.display());
+    let args = format!("-o UserKnownHostsFile={}/known_hosts -o 'ProxyCommand={ssh} -W %h:%p root@{jump}'", of_lab.display());
+    let mut ping = fettle_command(["ping", "--json", "-f", "64", "-l", "!node01", "-e"]);
+    ping.arg(serde_json::json!({"ansible_ssh_common_args": args}).to_string()).arg("-i").arg(lab.inventory());
+    let output = ping.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(text.matches("\"ping\":\"pong\"").count(), 16, "{text}");
+}

@@ -172,6 +172,90 @@ fn questions_about_host_keys_are_asked_one_by_one_while_others_go_on() {
 }
 
 #[test]
+fn a_question_may_stay_open_for_long() {
+    let Some(lab) = Lab::new(3, 0) else { return skipped("needs root") };
+    std::fs::write(lab.folder().join("known_hosts"), "").unwrap();
+    // These hang up long before the operator answers.
+    for host in ["node01", "node02"] {
+        lab.sh(host, "sed -i '1i LoginGraceTime 3' /etc/ssh/sshd_config && pkill -HUP -o -x sshd");
+    }
+    support::agents();
+    let run = format!("{} ping -T 5 -i {}", support::FETTLE, lab.inventory().display());
+    let mut child = std::process::Command::new("script");
+    child.args(["-qec", &run, "/dev/null"]).env("TERM", "xterm").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = child.spawn().unwrap();
+    // Longer than connecting and logging in may take.
+    std::thread::sleep(Duration::from_secs(13));
+    child.stdin.take().unwrap().write_all(b"yes\nyes\nyes\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let shown = text(&output);
+    assert_eq!(output.status.code(), Some(0), "{shown}");
+    assert_eq!(shown.matches("Trust it from now on (yes/no)?").count(), 3, "{shown}");
+    assert_eq!(std::fs::read_to_string(lab.folder().join("known_hosts")).unwrap().lines().count(), 3);
+}
+
+#[test]
+fn the_usual_limit_of_open_files_is_enough_for_many_hosts() {
+    let Some(lab) = Lab::new(8, 0) else { return skipped("needs root") };
+    let playbook = Playbook::new(
+        "- hosts: ais,localhost
+  gather_facts: false
+  tasks:
+    - {shell: ulimit -Sn; ulimit -Hn, register: limits, when: inventory_hostname == 'localhost'}
+    - {name: limits, debug: {msg: \"{{ limits.stdout_lines | default([]) | join(' ') }}\"}, when: inventory_hostname == 'localhost'}
+",
+    );
+    let inventory = std::fs::read_to_string(lab.inventory()).unwrap();
+    playbook.file("hosts.ini", &format!("localhost ansible_connection=local\n{inventory}"));
+    support::agents();
+    let script = "ulimit -Sn 26; ulimit -Hn 500; exec \"$@\"";
+    let hosts = playbook.folder().join("hosts.ini").display().to_string();
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", script, "-", support::FETTLE, "apply", &playbook.path(), "--json", "-i", &hosts]).stdin(Stdio::null());
+    let output = limited.output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(said(&output, "limits").contains(&"localhost: 26 500".to_owned()), "what runs for a task finds the operator's own");
+    let few = script.replace("500", "26");
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", &few, "-", support::FETTLE, "apply", &playbook.path(), "--json", "-i", &hosts]).stdin(Stdio::null());
+    let output = limited.output().unwrap();
+    assert_eq!(output.status.code(), Some(4), "{}", text(&output));
+}
+
+#[test]
+fn silent_hosts_are_told_in_the_same_words() {
+    let listener = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let hosts: String = (1..=60).map(|i| format!("127.0.0.{i}:{port},")).collect();
+    let output = fettle_command(["ping", "--json", "-T", "1", "-f", "60", "-i", &hosts]).output().unwrap();
+    let told = answers(&output);
+    assert_eq!(told.len(), 60);
+    for (i, told) in told.iter().enumerate() {
+        assert_eq!(*told, format!("127.0.0.{}:{port} took the connection but said nothing for 1 s: is it an SSH server?", i + 1));
+    }
+}
+
+#[test]
+fn what_hosts_warn_of_is_told_in_one_order() {
+    let Some(lab) = Lab::new(3, 0) else { return skipped("needs root") };
+    let playbook = Playbook::tasks("- {copy: {content: x, dest: /root/a}}\n- {copy: {content: x, dest: /root/b}}\n");
+    let stopped = lab.fettle(&["apply", &playbook.path(), "--stop-after", "1"]);
+    assert!(!stopped.status.success(), "{}", text(&stopped));
+    // The first one is the last to greet.
+    lab.sh("node01", "echo 'sleep 2' >/root/.bashrc");
+    let plan = lab.fettle(&["plan", &playbook.path(), "--json"]);
+    let events = support::runs::events(&plan);
+    let told = events.iter().filter(|e| ["warning", "host_done"].contains(&e["event"].as_str().unwrap()));
+    let told: Vec<String> = told.map(|e| format!("{} {}", e["event"].as_str().unwrap(), e["host"].as_str().unwrap())).collect();
+    let wanted = ["warning node01", "warning node02", "warning node03", "host_done node01", "host_done node02", "host_done node03"];
+    assert_eq!(told, wanted, "{}", text(&plan));
+    let plan = text(&lab.fettle(&["plan", &playbook.path()]));
+    let warnings: Vec<&str> = plan.lines().filter(|l| l.starts_with("warning: ")).collect();
+    let hosts: String = warnings.iter().filter_map(|w| w.split(": ").nth(1)).collect::<Vec<_>>().join(", ");
+    assert_eq!(hosts, "node01, node02, node03", "those that began in one second are named together: {plan}");
+}
+
+#[test]
 fn a_run_without_hosts_is_an_error() {
     let playbook = Playbook::new("- hosts: all\n  gather_facts: false\n  tasks: [{debug: {msg: x}}]\n");
     let path = playbook.path();

@@ -63,11 +63,18 @@ impl Session<'_> {
         let view = state.layers.view(&self.engine, &self.memory, state.told.as_deref());
         let place = format!("{}h", task.id);
         let question = ToController::Meet { key: place.clone(), once: false, hostvars: true, told: self.memory.news(&view) };
+        let mut others = Map::new();
         let answer = self.wire.wait(&question, |message| match message {
-            ToAgent::Go { key, hostvars, .. } if key == place => Some(hostvars),
+            ToAgent::Known { host, vars } => {
+                others.insert(host, Json::Object(vars));
+                None
+            }
+            ToAgent::Go { key, .. } if key == place => Some(()),
             _ => None,
         });
-        let Some(others) = answer else { return false };
+        if answer.is_none() {
+            return false;
+        }
         let own = self.engine.variable("inventory_hostname", &self.scope(state, task)).ok();
         self.memory.hear(own.as_ref().and_then(Json::as_str).unwrap_or_default(), view, others);
         true

@@ -15,6 +15,20 @@ const HEARTBEAT: u64 = 5;
 /// Seconds of silence that count as a broken line until the controller says how many it takes.
 const SILENCE: u64 = 30;
 
+/// A reader to which every byte is a sign of life: on a slow line one message may take longer than the line may be silent.
+struct Heard<R> {
+    from: R,
+    quiet: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Heard<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let got = self.from.read(buffer);
+        self.quiet.store(0, Ordering::SeqCst);
+        got
+    }
+}
+
 /// The connection to the controller.
 pub struct Wire {
     incoming: Receiver<ToAgent>,
@@ -39,13 +53,11 @@ impl Wire {
         // Seconds since the last word, counted and not read off a clock: while the whole host stands still none pass.
         let quiet = Arc::new(AtomicU64::new(0));
         std::thread::spawn({
-            let (stop, lost, quiet, reason) = (stop.clone(), lost.clone(), quiet.clone(), reason.clone());
-            let mut from = std::io::BufReader::new(from);
+            let (stop, lost, reason, quiet) = (stop.clone(), lost.clone(), reason.clone(), quiet.clone());
+            let mut from = std::io::BufReader::new(Heard { from, quiet });
             move || {
                 loop {
-                    let frame = read_frame::<ToAgent>(&mut from);
-                    quiet.store(0, Ordering::SeqCst);
-                    match frame {
+                    match read_frame::<ToAgent>(&mut from) {
                         Ok(ToAgent::Heartbeat) => {}
                         Ok(message) => {
                             if let ToAgent::Stop(why) = &message {
@@ -138,7 +150,7 @@ impl Wire {
     }
 
     /// The same, but a stop ends the waiting.
-    pub fn wait<T>(&self, question: &ToController, pick: impl Fn(ToAgent) -> Option<T>) -> Option<T> {
+    pub fn wait<T>(&self, question: &ToController, mut pick: impl FnMut(ToAgent) -> Option<T>) -> Option<T> {
         self.send(question);
         while !self.stopping() {
             if let Some(answer) = pick(self.receive()?) {
@@ -167,4 +179,34 @@ impl Wire {
 fn put(out: &Mutex<Box<dyn Write + Send>>, message: &ToController) -> Result<(), FrameError> {
     let mut out = out.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     write_frame(&mut *out, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::encode;
+
+    /// Gives a byte at a time, a tenth of a second apart, and never ends.
+    struct Slow(std::vec::IntoIter<u8>);
+
+    impl Read for Slow {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            loop {
+                std::thread::sleep(Duration::from_millis(100));
+                if let Some(byte) = self.0.next() {
+                    buffer[0] = byte;
+                    return Ok(1);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_that_takes_longer_than_the_line_may_be_silent_is_a_sign_of_life() {
+        let message = encode(&ToAgent::Stop("slow ".repeat(10))).unwrap();
+        assert!(message.len() > 50, "more than five seconds");
+        let wire = Wire::new(Slow(message.into_iter()), std::io::sink(), StopFlag::default());
+        wire.silence(2);
+        assert!(matches!(wire.receive(), Some(ToAgent::Stop(_))));
+    }
 }

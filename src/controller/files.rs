@@ -1,6 +1,7 @@
 //! The files a play refers to, as the agent gets them: small ones at once, large ones when missing there.
 
-use crate::protocol::{FileRef, ToAgent};
+use crate::protocol::{FileRef, ToAgent, encode};
+use crate::transport::Frame;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -10,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 /// Files up to this size travel inside the play: below it, asking costs more than sending.
 const INLINE: u64 = 32 << 10;
-/// Bytes of a large file in one message.
-const CHUNK: usize = 1 << 20;
+/// Bytes of a large file in one message, which is a third longer: on a slow line others get through in between.
+const CHUNK: usize = 48 << 10;
 
 /// Files known by path and by hash. One store serves all hosts of a run, so a file is read and hashed once.
 #[derive(Default)]
@@ -60,17 +61,21 @@ impl FileStore {
         Ok(reference)
     }
 
-    /// The content of the file of this hash as messages. A file that vanished or cannot be read gives an
-    /// empty content, which the agent finds to be of another hash and reports.
-    pub fn chunks(&self, hash: &str) -> Vec<ToAgent> {
-        let content = self.by_hash.get(hash).and_then(|path| std::fs::read(path).ok()).unwrap_or_default();
-        let pieces: Vec<&[u8]> = if content.is_empty() { vec![&[]] } else { content.chunks(CHUNK).collect() };
-        let count = pieces.len();
-        pieces
-            .into_iter()
-            .enumerate()
-            .map(|(i, piece)| ToAgent::Chunk { hash: hash.to_owned(), bytes: STANDARD.encode(piece), last: i + 1 == count })
-            .collect()
+    /// The content of the file of this hash as messages, which are read as they are taken. A file that vanished or cannot be
+    /// read gives another content, which the agent finds to be of another hash and reports.
+    pub fn chunks(&self, hash: &str) -> impl Iterator<Item = Frame> + Send + use<> {
+        let mut file = self.by_hash.get(hash).cloned().map(std::fs::File::open).and_then(Result::ok);
+        let (hash, mut over) = (hash.to_owned(), false);
+        std::iter::from_fn(move || {
+            if over {
+                return None;
+            }
+            let mut piece = Vec::new();
+            let read = file.as_mut().map(|file| file.take(CHUNK as u64).read_to_end(&mut piece));
+            over = !matches!(read, Some(Ok(CHUNK)));
+            let message = ToAgent::Chunk { hash: hash.clone(), bytes: STANDARD.encode(piece), last: over };
+            Some(encode(&message).map(Into::into).map_err(|e| e.to_string()))
+        })
     }
 }
 
@@ -102,25 +107,33 @@ pub fn list(folder: &Path) -> Result<Option<Vec<String>>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::decode;
 
     #[test]
     fn large_files_go_in_pieces_that_add_up() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("big");
-        let content: Vec<u8> = (0..(CHUNK + 7)).map(|i| (i % 251) as u8).collect();
-        std::fs::write(&path, &content).unwrap();
-        let mut store = FileStore::default();
-        let reference = store.reference(&path).unwrap();
-        assert_eq!((reference.size, reference.inline.clone()), (content.len() as u64, None));
-        let mut got = vec![];
-        let chunks = store.chunks(&reference.hash);
-        assert_eq!(chunks.len(), 2);
-        for chunk in chunks {
-            if let ToAgent::Chunk { bytes, .. } = chunk {
-                got.extend(STANDARD.decode(bytes).unwrap());
+        for (more, frames) in [(7, 2), (CHUNK, 3)] {
+            let content: Vec<u8> = (0..(CHUNK + more)).map(|i| (i % 251) as u8).collect();
+            std::fs::write(&path, &content).unwrap();
+            let mut store = FileStore::default();
+            let reference = store.reference(&path).unwrap();
+            assert_eq!((reference.size, reference.inline.clone()), (content.len() as u64, None));
+            let mut chunks = store.chunks(&reference.hash);
+            let (mut got, mut lasts) = (vec![], vec![]);
+            for frame in chunks.by_ref() {
+                let frame = frame.unwrap();
+                assert!(frame.len() < 66 << 10, "{}", frame.len());
+                if let ToAgent::Chunk { bytes, last, .. } = decode(&mut frame.to_vec()).unwrap().unwrap() {
+                    got.extend(STANDARD.decode(bytes).unwrap());
+                    lasts.push(last);
+                }
             }
+            assert!(got == content && lasts.pop() == Some(true) && !lasts.contains(&true));
+            assert_eq!(lasts.len() + 1, frames);
+            assert!(chunks.next().is_none());
         }
-        assert_eq!(got, content);
+        assert_eq!(FileStore::default().chunks("unknown").count(), 1, "an empty one that ends it");
     }
 
     #[test]

@@ -34,7 +34,10 @@ pub fn write_frame<T: Serialize>(to: &mut impl Write, message: &T) -> Result<(),
 pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, FrameError> {
     let mut bytes = vec![0u8; 4];
     serde_json::to_writer(&mut bytes, message)?;
-    let length = u32::try_from(bytes.len() - 4).ok().filter(|n| *n <= FRAME_LIMIT).ok_or(FrameError::TooLarge(u32::MAX))?;
+    let length = u32::try_from(bytes.len() - 4).unwrap_or(u32::MAX);
+    if length > FRAME_LIMIT {
+        return Err(FrameError::TooLarge(length));
+    }
     bytes[..4].copy_from_slice(&length.to_be_bytes());
     Ok(bytes)
 }

@@ -102,8 +102,13 @@ pub enum ToAgent {
         key: String,
         /// For `run_once`: what became of the task on the host that did it. `None`: do it yourself.
         once: Option<Result<Box<Once>, String>>,
-        /// What `hostvars` says of other hosts, where that is new to this one.
-        hostvars: Map<String, Json>,
+    },
+    /// What `hostvars` says of a host, where that is new to this one: before the `Go` of a meeting for it.
+    Known {
+        /// The host.
+        host: String,
+        /// Its variables.
+        vars: Map<String, Json>,
     },
     /// Do a task for another host, and answer with [`ToController::Delegated`].
     Delegate {

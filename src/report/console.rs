@@ -16,7 +16,9 @@ pub struct Console {
     detail: Detail,
     live: Option<Live>,
     sequence: Sequencer,
-    hosts_in_play: usize,
+    hosts: Vec<String>,
+    /// What is to be looked at on hosts, held back to the end of the play: hosts say it in a different order on every run.
+    warnings: Vec<(String, String)>,
     batch: usize,
     ended: usize,
     last_word: Instant,
@@ -33,7 +35,8 @@ impl Console {
             detail,
             live: live.then(Live::new),
             sequence: Sequencer::default(),
-            hosts_in_play: 0,
+            hosts: vec![],
+            warnings: vec![],
             batch: 0,
             ended: 0,
             last_word: Instant::now(),
@@ -65,6 +68,27 @@ impl Console {
         }
     }
 
+    fn warn(&mut self, message: &str) {
+        self.print(&format!("{} {message}", self.paint().text(Tone::Doubt, "warning:")));
+    }
+
+    /// Prints what is to be looked at on hosts, once for all of which the same is said.
+    fn warn_of_hosts(&mut self) {
+        let mut warnings = std::mem::take(&mut self.warnings);
+        warnings.sort_by_key(|(host, _)| self.hosts.iter().position(|h| h == host));
+        let mut grouped: Vec<(String, Vec<String>)> = vec![];
+        for (host, message) in warnings {
+            match grouped.iter_mut().find(|(known, _)| *known == message) {
+                Some((_, hosts)) => hosts.push(host),
+                None => grouped.push((message, vec![host])),
+            }
+        }
+        for (message, hosts) in grouped {
+            let hosts = name_hosts(&hosts, 0);
+            self.warn(&format!("{hosts}: {message}"));
+        }
+    }
+
     fn group(&mut self, group: &Group) {
         let mut outcomes: Vec<(Vec<String>, Vec<String>)> = vec![];
         for (host, unit) in &group.hosts {
@@ -87,7 +111,7 @@ impl Console {
         let gap = width().saturating_sub(name.chars().count() + place.chars().count()).max(2);
         self.print(&format!("\n{}{}{}", self.paint().text(Tone::Strong, &name), " ".repeat(gap), self.paint().text(Tone::Faint, &place)));
         for (hosts, lines) in outcomes {
-            let label = name_hosts(&hosts, self.hosts_in_play);
+            let label = name_hosts(&hosts, self.hosts.len());
             let wide = label.chars().count() > 20;
             if wide {
                 self.print(&format!("  {label}"));
@@ -108,7 +132,7 @@ impl Reporter for Console {
         }
         match event {
             Event::PlayStart { name, loc, hosts, .. } => {
-                self.hosts_in_play = hosts.len();
+                self.hosts.clone_from(&hosts);
                 self.batch = hosts.len();
                 self.ended = 0;
                 self.sequence.start(&hosts);
@@ -139,12 +163,13 @@ impl Reporter for Console {
                 self.flush();
                 self.print(&format!("\n{host}  {}: {reason}", self.paint().text(Tone::Bad, "unreachable")));
             }
-            Event::Warning { host, message } => {
-                let host = host.map(|h| format!("{h}: ")).unwrap_or_default();
-                self.print(&format!("{} {host}{message}", self.paint().text(Tone::Doubt, "warning:")));
-            }
+            Event::Warning { host: Some(host), message } => self.warnings.push((host, message)),
+            Event::Warning { host: None, message } => self.warn(&message),
             Event::Stopping => self.print("\nStopping: changes under way are finished first. Ctrl-C again to leave at once."),
-            Event::PlayEnd => self.flush(),
+            Event::PlayEnd => {
+                self.flush();
+                self.warn_of_hosts();
+            }
             Event::Phase { .. } | Event::Pushing { .. } | Event::Started { .. } => {}
         }
     }

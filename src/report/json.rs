@@ -11,6 +11,8 @@ pub struct Json {
     hosts: Vec<String>,
     /// How hosts ended, held back to the end of the play: they end in a different order on every run.
     ended: Vec<(String, serde_json::Value)>,
+    /// Warnings about hosts, likewise.
+    warnings: Vec<(String, serde_json::Value)>,
 }
 
 impl Json {
@@ -65,14 +67,20 @@ impl Reporter for Json {
                 let value = json!({"event": "unreachable", "host": host, "reason": reason});
                 self.ended.push((host, value));
             }
-            Event::Warning { host, message } => line(&json!({"event": "warning", "host": host, "message": message})),
+            Event::Warning { host, message } => {
+                let value = json!({"event": "warning", "host": host, "message": message});
+                match host {
+                    Some(host) => self.warnings.push((host, value)),
+                    None => line(&value),
+                }
+            }
             Event::Stopping => line(&json!({"event": "stopping"})),
             Event::PlayEnd => {
                 self.flush();
-                let mut ended = std::mem::take(&mut self.ended);
-                ended.sort_by_key(|(host, _)| self.hosts.iter().position(|h| h == host));
-                for (_, value) in ended {
-                    line(&value);
+                for held in [&mut self.warnings, &mut self.ended] {
+                    let mut held = std::mem::take(held);
+                    held.sort_by_key(|(host, _)| self.hosts.iter().position(|h| h == host));
+                    held.iter().for_each(|(_, value)| line(value));
                 }
                 line(&json!({"event": "play_end"}));
             }

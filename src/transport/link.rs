@@ -3,10 +3,11 @@
 use super::agents;
 use super::bootstrap::{self, SUDO_PROMPT, Sudo};
 use super::error::LinkError;
+use super::outgoing::{Frame, Outgoing, Row};
 use super::pipe::Pipe;
 use super::starting::{Said, Starting};
 use super::target::{Kind, Target};
-use super::{local, reach};
+use super::{limit, local, reach};
 use crate::play::Privilege;
 use crate::protocol::{ToAgent, ToController, decode, encode};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -63,6 +64,10 @@ pub struct HostKeyQuestion {
 
 pub(super) enum Order {
     Send(Vec<u8>),
+    /// These, each made when those before it are written.
+    Row(Row),
+    /// A message can't be sent, and without it nothing goes on.
+    Broken(String),
     Close,
 }
 
@@ -77,9 +82,12 @@ pub struct LinkHandle {
 impl LinkHandle {
     /// Sends a message as soon as the agent runs. After the end of the connection it goes nowhere.
     pub fn send(&self, message: ToAgent) {
-        // Messages are made of plain data and stay far below the limit; one that can't be encoded would close the link.
-        let order = encode(&message).map_or(Order::Close, Order::Send);
-        self.give(order);
+        self.give(encode(&message).map_or_else(|e| Order::Broken(e.to_string()), Order::Send));
+    }
+
+    /// Sends many messages, each of which is made when those before it are written: they take no memory while they wait.
+    pub fn send_row(&self, row: impl Iterator<Item = Frame> + Send + 'static) {
+        self.give(Order::Row(Box::new(row)));
     }
 
     /// Ends the connection now. The agent notices, finishes the change it is in, and writes its journal.
@@ -105,6 +113,7 @@ impl Drop for LinkHandle {
 /// Opens a connection in a thread of its own; what happens is told through `events` under `index`.
 pub fn open(target: Target, wanted: Privilege, events: UnboundedSender<(usize, LinkEvent)>, index: usize) -> LinkHandle {
     let (orders, incoming) = channel();
+    limit::raise();
     // A pipe that can't be made (too many open files) shows up as an error of this host.
     let (wait, wake) = match nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC | nix::fcntl::OFlag::O_NONBLOCK) {
         Ok(pair) => pair,
@@ -112,7 +121,7 @@ pub fn open(target: Target, wanted: Privilege, events: UnboundedSender<(usize, L
             let _ = events.send((
                 index,
                 LinkEvent::Closed(Err(LinkError::Unreachable(format!(
-                    "no more files can be opened here ({e}): raise `ulimit -n` or lower --forks"
+                    "no more files can be opened here ({e}), and each host of a run needs three: raise the hard limit of `ulimit -n`"
                 )))),
             ));
             return LinkHandle { orders, wake: None };
@@ -163,7 +172,7 @@ fn run(target: &Target, wanted: Privilege, orders: &Receiver<Order>, wait: &Owne
         stage: Stage::Starting(Starting::default()),
         input: vec![],
         errors: vec![],
-        outgoing: VecDeque::new(),
+        outgoing: Outgoing::default(),
         held,
         pushed: 0,
         push_total: 0,
@@ -177,11 +186,11 @@ fn run(target: &Target, wanted: Privilege, orders: &Receiver<Order>, wait: &Owne
         let mut moved = false;
         loop {
             match orders.try_recv() {
-                Ok(Order::Send(bytes)) => state.queue(bytes),
                 Ok(Order::Close) | Err(TryRecvError::Disconnected) => {
                     pipe.close_input();
                     return Ok(());
                 }
+                Ok(order) => state.queue(order)?,
                 Err(TryRecvError::Empty) => break,
             }
         }
@@ -234,7 +243,7 @@ fn run(target: &Target, wanted: Privilege, orders: &Receiver<Order>, wait: &Owne
             if state.said.elapsed() >= beat {
                 state.said = Instant::now();
                 if let Ok(bytes) = encode(&ToAgent::Heartbeat) {
-                    state.queue(bytes);
+                    state.outgoing.put(bytes);
                 }
             }
             limit = limit.min(beat.saturating_sub(state.said.elapsed()));
@@ -272,9 +281,9 @@ struct State<'a> {
     stage: Stage,
     input: Vec<u8>,
     errors: Vec<u8>,
-    outgoing: VecDeque<u8>,
+    outgoing: Outgoing,
     /// Messages that wait until the agent runs.
-    held: VecDeque<Vec<u8>>,
+    held: VecDeque<Order>,
     pushed: u64,
     push_total: u64,
     heard: Instant,
@@ -287,11 +296,16 @@ impl State<'_> {
         matches!(self.stage, Stage::Starting(_))
     }
 
-    fn queue(&mut self, bytes: Vec<u8>) {
-        match self.stage {
-            Stage::Starting(_) => self.held.push_back(bytes),
-            Stage::Running => self.outgoing.extend(bytes),
+    fn queue(&mut self, order: Order) -> Result<(), LinkError> {
+        match order {
+            order if self.is_starting() => self.held.push_back(order),
+            Order::Send(bytes) => self.outgoing.put(bytes),
+            Order::Row(row) => self.outgoing.put_row(row),
+            Order::Broken(reason) => return Err(unsent(&reason)),
+            // It ends the connection where it is taken.
+            Order::Close => {}
         }
+        Ok(())
     }
 
     /// Reads what has arrived: lines until the agent runs, frames from then on.
@@ -308,7 +322,7 @@ impl State<'_> {
                 Said::Send(agent) => {
                     self.heard = Instant::now();
                     self.push_total = agent.content.len() as u64;
-                    self.outgoing.extend(agent.content.iter());
+                    self.outgoing.put(agent.content.to_vec());
                     (self.say)(LinkEvent::Pushing { sent: 0, total: self.push_total });
                 }
                 Said::Ready => {
@@ -317,7 +331,7 @@ impl State<'_> {
                     self.push_total = 0;
                     (self.say)(LinkEvent::Ready);
                     for held in std::mem::take(&mut self.held) {
-                        self.outgoing.extend(held);
+                        self.queue(held)?;
                     }
                 }
             }
@@ -334,12 +348,12 @@ impl State<'_> {
 
     fn flush(&mut self, pipe: &mut dyn Pipe) -> Result<bool, LinkError> {
         let mut moved = false;
+        self.outgoing.fill().map_err(|e| unsent(&e))?;
         while !self.outgoing.is_empty() {
-            let (front, _) = self.outgoing.as_slices();
-            match pipe.write(front) {
+            match pipe.write(self.outgoing.next()) {
                 Ok(0) => break,
                 Ok(n) => {
-                    self.outgoing.drain(..n);
+                    self.outgoing.written(n);
                     moved = true;
                     // While the agent is being pushed it can't speak. Later, what the system takes from us says nothing.
                     if self.is_starting() {
@@ -368,7 +382,7 @@ impl State<'_> {
             && let Some(password) = starting.sudo(&self.errors, self.target)?
         {
             self.heard = Instant::now();
-            self.outgoing.extend(password.bytes());
+            self.outgoing.put(password.into_bytes());
         }
         Ok(())
     }
@@ -408,4 +422,8 @@ impl State<'_> {
             ))),
         }
     }
+}
+
+fn unsent(reason: &str) -> LinkError {
+    LinkError::Lost(format!("what it needs to go on can't be sent to it: {reason}"))
 }

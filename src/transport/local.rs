@@ -3,6 +3,7 @@
 use super::agents;
 use super::bootstrap::{SUDO_PROMPT, Sudo};
 use super::error::LinkError;
+use super::limit;
 use super::pipe::Pipe;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use std::io::{self, Read, Write};
@@ -37,7 +38,8 @@ pub fn start(sudo: Sudo) -> Result<Local, LinkError> {
         }
     };
     let failed = |e: io::Error| LinkError::Agent(format!("{} can't be started: {e}", agent.path.display()));
-    let mut child = command.arg("serve").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed)?;
+    command.arg("serve").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = limit::as_started(&mut command).spawn().map_err(failed)?;
     let lacking = || failed(io::ErrorKind::BrokenPipe.into());
     let input = child.stdin.take().ok_or_else(lacking)?;
     let output = child.stdout.take().ok_or_else(lacking)?;

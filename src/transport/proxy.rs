@@ -1,6 +1,7 @@
 //! Connections through other hosts: `ProxyJump` and `ProxyCommand`, carried by a program on this machine, as OpenSSH does it.
 
 use super::config::expand;
+use super::limit;
 use nix::unistd::{Uid, User};
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
@@ -142,7 +143,8 @@ impl Carrier {
     pub fn start(command: &str) -> io::Result<(UnixStream, Self)> {
         let (ours, theirs) = UnixStream::pair()?;
         let input: OwnedFd = theirs.try_clone()?.into();
-        let mut child = Command::new("/bin/sh")
+        let mut shell = Command::new("/bin/sh");
+        shell
             .args(["-c", &format!("exec {command}")])
             .stdin(Stdio::from(input))
             .stdout(Stdio::from(OwnedFd::from(theirs)))
@@ -151,8 +153,8 @@ impl Carrier {
             .env("SSH_ASKPASS", "/bin/false")
             .env("SSH_ASKPASS_REQUIRE", "force")
             // Ctrl-C is for fettle, which lets hosts finish what they are at.
-            .process_group(0)
-            .spawn()?;
+            .process_group(0);
+        let mut child = limit::as_started(&mut shell).spawn()?;
         let complaints = Arc::new(Mutex::new(vec![]));
         let (kept, errors) = (complaints.clone(), child.stderr.take());
         let reader = std::thread::Builder::new().name("proxy".into()).stack_size(STACK).spawn(move || {

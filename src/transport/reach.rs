@@ -3,7 +3,7 @@
 
 use super::error::LinkError;
 use super::link::{HostKeyQuestion, LinkEvent, Order};
-use super::ssh::{self, Ssh};
+use super::ssh::{self, Company, Ssh};
 use super::target::Target;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub fn start(
     target: &Target,
     command: &str,
     orders: &Receiver<Order>,
-    held: &mut VecDeque<Vec<u8>>,
+    held: &mut VecDeque<Order>,
     say: &dyn Fn(LinkEvent),
 ) -> Result<Option<Ssh>, LinkError> {
     let mut left = target.retries;
@@ -39,29 +39,37 @@ pub fn start(
     }
 }
 
+/// Tells the thread that connects when nobody waits for it any more.
+#[derive(Default)]
+struct Wanted(Arc<AtomicBool>);
+
+impl Drop for Wanted {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 fn once(
     target: &Target,
     command: &str,
     orders: &Receiver<Order>,
-    held: &mut VecDeque<Vec<u8>>,
+    held: &mut VecDeque<Order>,
     say: &dyn Fn(LinkEvent),
 ) -> Result<Option<Ssh>, LinkError> {
     let (done, result) = channel();
     let (ask, questions) = channel::<HostKeyQuestion>();
-    let asking = Arc::new(AtomicBool::new(false));
+    let waiting = Arc::new(AtomicBool::new(false));
+    let wanted = Wanted::default();
     let thread = {
-        let (target, command, asking) = (target.clone(), command.to_owned(), asking.clone());
+        let (target, command, waiting, given_up) = (target.clone(), command.to_owned(), waiting.clone(), wanted.0.clone());
         std::thread::Builder::new().name(format!("reach {}", target.host)).stack_size(STACK).spawn(move || {
             let trust = |host: &str, kind: &str, fingerprint: &str| {
                 let (answer, answered) = channel();
-                asking.store(true, Ordering::Relaxed);
                 let sent = ask.send(HostKeyQuestion { host: host.into(), kind: kind.into(), fingerprint: fingerprint.into(), answer });
-                let trusted = sent.is_ok() && answered.recv().unwrap_or(false);
-                asking.store(false, Ordering::Relaxed);
-                trusted
+                sent.is_ok() && answered.recv().unwrap_or(false)
             };
             // Nobody waits any more for one that was given up.
-            let _ = done.send(ssh::start(&target, &command, &trust));
+            let _ = done.send(ssh::start(&target, &command, &Company { waiting: &waiting, given_up: &given_up, trust: &trust }));
         })
     };
     thread.map_err(|e| LinkError::Unreachable(format!("no thread could be started for this host: {e}")))?;
@@ -80,13 +88,13 @@ fn once(
         }
         loop {
             match orders.try_recv() {
-                Ok(Order::Send(bytes)) => held.push_back(bytes),
                 Ok(Order::Close) | Err(TryRecvError::Disconnected) => return Ok(None),
+                Ok(order) => held.push_back(order),
                 Err(TryRecvError::Empty) => break,
             }
         }
-        if asking.load(Ordering::Relaxed) {
-            // The operator may take their time.
+        if waiting.load(Ordering::Relaxed) {
+            // The operator may take their time, and a jump host lets in a few at a time.
             deadline = Instant::now() + limit;
         } else if Instant::now() >= deadline {
             return Err(LinkError::Unreachable(format!(

@@ -8,15 +8,20 @@ use super::pipe::Pipe;
 use super::proxy::Carrier;
 use super::reach::LOGGING_IN;
 use super::target::{StrictHostKey, Target};
-use ssh2::{BlockDirections, Channel, MethodType, Session};
+use super::turns;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use ssh2::{BlockDirections, Channel, ErrorCode, MethodType, Session};
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Time limit for saying goodbye to a host that does not answer any more.
 const FAREWELL: Duration = Duration::from_millis(300);
+/// What libssh2 calls a time limit that has passed: `LIBSSH2_ERROR_TIMEOUT`, `LIBSSH2_ERROR_SOCKET_TIMEOUT`.
+const TIMEOUTS: [ErrorCode; 2] = [ErrorCode::Session(-9), ErrorCode::Session(-30)];
 
 /// A command running over SSH.
 pub struct Ssh {
@@ -27,13 +32,61 @@ pub struct Ssh {
     _carrier: Option<Carrier>,
 }
 
-/// Whether to trust an unknown host key: of this host, of this type, with this fingerprint.
-pub type Trust<'a> = dyn Fn(&str, &str, &str) -> bool + 'a;
+/// What a connection that is being made has to do with others, and with the operator.
+pub struct Company<'a> {
+    /// Set while it waits for them: its own time does not run meanwhile.
+    pub waiting: &'a AtomicBool,
+    /// Set when nobody waits for the connection any more.
+    pub given_up: &'a AtomicBool,
+    /// Whether to trust an unknown host key: of this host, of this type, with this fingerprint.
+    pub trust: &'a dyn Fn(&str, &str, &str) -> bool,
+}
+
+impl Company<'_> {
+    fn wait<T>(&self, what: impl FnOnce() -> T) -> T {
+        self.waiting.store(true, Ordering::Relaxed);
+        let result = what();
+        self.waiting.store(false, Ordering::Relaxed);
+        result
+    }
+}
+
+/// A connection to a host that is the right one.
+struct Met {
+    session: Session,
+    socket: RawFd,
+    carrier: Option<Carrier>,
+    deadline: Instant,
+    /// The operator was waited for.
+    asked: bool,
+}
 
 /// Connects, logs in and starts `command`.
-pub fn start(target: &Target, command: &str, trust: &Trust<'_>) -> Result<Ssh, LinkError> {
-    let deadline = Instant::now() + target.connect_timeout;
+pub fn start(target: &Target, command: &str, company: &Company<'_>) -> Result<Ssh, LinkError> {
+    let mut met = meet(target, company)?;
+    if met.asked && hung_up(met.socket) {
+        // A server waits for a login two minutes and less; the operator may have taken longer, and now the key is known.
+        met = meet(target, company)?;
+    }
+    let Met { session, socket, carrier, deadline, .. } = met;
+    let lost =
+        |what: &str, e: &ssh2::Error| LinkError::Unreachable(format!("{what} {}:{} failed: {}", target.address, target.port, e.message()));
+    session.set_timeout(left(deadline).max(u32::try_from(LOGGING_IN.as_millis()).unwrap_or(u32::MAX)));
+    login::log_in(&session, target)?;
+    let mut channel = session.channel_session().map_err(|e| lost("opening a channel to", &e))?;
+    channel.exec(command).map_err(|e| lost("starting the agent on", &e))?;
+    session.set_blocking(false);
+    Ok(Ssh { session, channel, socket, _carrier: carrier })
+}
+
+/// Connects, and makes sure that the host is the right one.
+fn meet(target: &Target, company: &Company<'_>) -> Result<Met, LinkError> {
     let mut session = Session::new().map_err(|e| LinkError::Unreachable(format!("no SSH session can be made: {}", e.message())))?;
+    let turn = target.proxy.as_deref().map(|way| company.wait(|| turns::wait(way, &target.host, &target.address, target.port)));
+    if company.given_up.load(Ordering::Relaxed) {
+        return Err(LinkError::Unreachable("it was given up".into()));
+    }
+    let deadline = Instant::now() + target.connect_timeout;
     let mut carrier = None;
     let socket = match &target.proxy {
         Some(command) => {
@@ -51,12 +104,10 @@ pub fn start(target: &Target, command: &str, trust: &Trust<'_>) -> Result<Ssh, L
             socket
         }
     };
-    let lost =
-        |what: &str, e: &ssh2::Error| LinkError::Unreachable(format!("{what} {}:{} failed: {}", target.address, target.port, e.message()));
     session.set_timeout(left(deadline));
     prefer(&session, target);
     session.handshake().map_err(|e| {
-        let waited = Instant::now() >= deadline;
+        let waited = TIMEOUTS.contains(&e.code());
         if let Some(program) = &mut carrier {
             return through(target, program, waited, e.message());
         }
@@ -71,13 +122,19 @@ pub fn start(target: &Target, command: &str, trust: &Trust<'_>) -> Result<Ssh, L
             format!("the SSH handshake with {}:{} failed: {}", target.address, target.port, e.message())
         })
     })?;
-    check_host_key(&session, target, trust)?;
-    session.set_timeout(left(deadline).max(u32::try_from(LOGGING_IN.as_millis()).unwrap_or(u32::MAX)));
-    login::log_in(&session, target)?;
-    let mut channel = session.channel_session().map_err(|e| lost("opening a channel to", &e))?;
-    channel.exec(command).map_err(|e| lost("starting the agent on", &e))?;
-    session.set_blocking(false);
-    Ok(Ssh { session, channel, socket, _carrier: carrier })
+    // The jump host has let this one in.
+    drop(turn);
+    let asked = check_host_key(&session, target, company)?;
+    Ok(Met { session, socket, carrier, deadline, asked })
+}
+
+/// Whether the other side has closed the connection, though what it said before may not have been read yet.
+fn hung_up(socket: RawFd) -> bool {
+    let closed = PollFlags::from_bits_retain(nix::libc::POLLRDHUP);
+    // SAFETY: the session that the socket belongs to outlives this call.
+    let mut one = [PollFd::new(unsafe { BorrowedFd::borrow_raw(socket) }, closed)];
+    poll(&mut one, PollTimeout::ZERO).is_ok()
+        && one[0].revents().is_none_or(|r| r.intersects(closed | PollFlags::POLLHUP | PollFlags::POLLERR))
 }
 
 /// Why nothing came through a program that carries the connection.
@@ -162,7 +219,8 @@ fn prefer(session: &Session, target: &Target) {
 /// Questions about host keys go to the operator one at a time.
 static ASKING: Mutex<()> = Mutex::new(());
 
-fn check_host_key(session: &Session, target: &Target, trust: &Trust<'_>) -> Result<(), LinkError> {
+/// Makes sure that the host is the right one; whether the operator was waited for.
+fn check_host_key(session: &Session, target: &Target, company: &Company<'_>) -> Result<bool, LinkError> {
     let Some((key, _)) = session.host_key() else {
         return Err(LinkError::HostKey(format!("{} showed no host key", target.address)));
     };
@@ -182,7 +240,7 @@ fn check_host_key(session: &Session, target: &Target, trust: &Trust<'_>) -> Resu
             .map_err(|e| LinkError::HostKey(format!("the host key of {name} can't be written to {}: {e}", file.display())))
     };
     match look() {
-        Verdict::Known => Ok(()),
+        Verdict::Known => Ok(false),
         Verdict::Changed(entry) => Err(LinkError::HostKey(format!(
             "the host key of {name} has CHANGED: it shows {kind} {print}, but {}:{} has {} {}; either the host was reinstalled, or somebody sits in between. \
              If you know why: ssh-keygen -f {} -R '{name}'",
@@ -198,17 +256,18 @@ fn check_host_key(session: &Session, target: &Target, trust: &Trust<'_>) -> Resu
             entry.line
         ))),
         Verdict::Unknown => match target.strict {
-            StrictHostKey::No => Ok(()),
-            StrictHostKey::AcceptNew => remember(),
+            StrictHostKey::No => Ok(false),
+            StrictHostKey::AcceptNew => remember().map(|()| false),
             StrictHostKey::Yes => Err(unknown(&name, &kind, &print, target)),
-            StrictHostKey::Ask => {
+            // Others' questions come first, and the operator may take their time for those, too.
+            StrictHostKey::Ask => company.wait(|| {
                 let _one = ASKING.lock();
                 // Somebody may have answered for the same host meanwhile.
                 if look() == Verdict::Known {
-                    return Ok(());
+                    return Ok(true);
                 }
-                if trust(&name, &kind, &print) { remember() } else { Err(unknown(&name, &kind, &print, target)) }
-            }
+                if (company.trust)(&name, &kind, &print) { remember().map(|()| true) } else { Err(unknown(&name, &kind, &print, target)) }
+            }),
         },
     }
 }

@@ -88,8 +88,8 @@ impl Run<'_> {
                 link(self, ToAgent::List { name, entries });
             }
             ToController::NeedContent { hash } => {
-                for chunk in self.files.chunks(&hash) {
-                    link(self, chunk);
+                if let Some(link) = &self.hosts[index].link {
+                    link.send_row(self.files.chunks(&hash));
                 }
             }
             ToController::NeedInclude { task, name } => {

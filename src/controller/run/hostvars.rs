@@ -5,6 +5,8 @@ use crate::inventory::Inventory;
 use crate::play::Vars;
 use crate::playbook::hostvars::{Mentions, Read, mentions};
 use crate::playbook::{PlaySource, Site};
+use crate::protocol::{ToAgent, encode};
+use crate::transport::Frame;
 use crate::yaml::{Node, Value};
 use serde_json::{Map, Value as Json};
 use std::collections::{BTreeSet, HashMap};
@@ -23,8 +25,8 @@ pub(super) struct Hostvars {
     /// What the inventory's variables and `-e` mention, if any mentions them.
     inventory: Mentions,
     localhost: bool,
-    /// By host: when they became so, and the variables.
-    views: HashMap<String, (u64, Json)>,
+    /// By host: when they became so, and the message that tells them. It is made once, and shared by all who hear it.
+    views: HashMap<String, (u64, Frame)>,
     /// Up to when each connection has heard everything.
     heard: HashMap<usize, u64>,
     now: u64,
@@ -63,7 +65,9 @@ impl Hostvars {
     /// What a host tells of itself.
     pub fn hear(&mut self, host: &str, vars: Map<String, Json>) {
         self.now += 1;
-        self.views.insert(host.to_owned(), (self.now, Json::Object(vars)));
+        let message = ToAgent::Known { host: host.to_owned(), vars };
+        let frame = encode(&message).map(Into::into).map_err(|e| format!("the variables of {host}: {e}"));
+        self.views.insert(host.to_owned(), (self.now, frame));
     }
 
     /// A host told the controller something else.
@@ -71,7 +75,7 @@ impl Hostvars {
         self.views.remove(host);
     }
 
-    /// What is new to the host of this connection about others.
+    /// What is new to the host of this connection about others, a message a host.
     pub fn news(
         &mut self,
         index: usize,
@@ -79,7 +83,7 @@ impl Hostvars {
         inventory: &Inventory,
         extra: &Vars,
         shared: &HashMap<String, Map<String, Json>>,
-    ) -> Map<String, Json> {
+    ) -> Vec<Frame> {
         let mut hosts = inventory.hosts();
         if !hosts.iter().any(|h| h == "localhost") && (self.localhost || shared.contains_key("localhost")) {
             hosts.push("localhost".into());
@@ -91,8 +95,7 @@ impl Hostvars {
             }
         }
         let heard = self.heard.insert(index, self.now).unwrap_or(0);
-        let new =
-            |host: &String| self.views.get(host).filter(|(when, _)| *when > heard && host != own).map(|(_, v)| (host.clone(), v.clone()));
+        let new = |host: &String| self.views.get(host).filter(|(when, _)| *when > heard && host != own).map(|(_, frame)| frame.clone());
         hosts.iter().filter_map(new).collect()
     }
 }
@@ -107,5 +110,34 @@ fn see(node: &Node, read: &mut Read) -> bool {
         Value::Seq(items) => items.iter().filter(|n| see(n, read)).count() > 0,
         Value::Map(map) => map.iter().filter(|(_, n)| see(n, read)).count() > 0,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn what_many_hear_is_made_once_a_host() {
+        let inventory = Inventory::load(&["a,b,c,".to_owned()], None).unwrap();
+        let mut hostvars = Hostvars { names: Some(vec![]), ..Hostvars::default() };
+        hostvars.hear("a", Map::from_iter([("big".to_owned(), Json::from("x".repeat(1000)))]));
+        let mut news = |index, own| -> Vec<Arc<[u8]>> {
+            let news = hostvars.news(index, own, &inventory, &Vars::default(), &HashMap::new());
+            news.into_iter().map(Result::unwrap).collect()
+        };
+        let (of_b, of_c) = (news(1, "b"), news(2, "c"));
+        assert_eq!((of_b.len(), of_c.len()), (2, 2), "a frame for each of the others");
+        assert!(Arc::ptr_eq(&of_b[0], &of_c[0]) && of_b[0].len() > 1000);
+        assert!(news(1, "b").is_empty(), "nothing is new");
+    }
+
+    #[test]
+    fn variables_that_are_too_many_for_a_message_are_named() {
+        let mut hostvars = Hostvars::default();
+        hostvars.hear("a", Map::from_iter([("big".to_owned(), Json::from("x".repeat(65 << 20)))]));
+        let told = hostvars.views["a"].1.clone().unwrap_err();
+        assert_eq!(told, "the variables of a: a message of 68157480 bytes is over the limit of 67108864");
     }
 }

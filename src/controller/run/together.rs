@@ -10,7 +10,6 @@ use crate::playbook::PlaySource;
 use crate::protocol::{Errand, Once, ToAgent, ToController, VERSION};
 use crate::transport::{Kind, LinkEvent, open};
 use crate::yaml::Value;
-use serde_json::Map;
 use std::collections::{HashMap, HashSet};
 
 /// What became of a task on the host that did it for all, or why nobody knows.
@@ -86,14 +85,14 @@ impl Run<'_> {
     /// begun.
     pub(super) fn settle(&mut self, begun: bool) {
         let busy: Vec<usize> = self.together.batch.iter().copied().filter(|i| self.hosts[*i].busy).collect();
-        let names = &self.names;
+        let (names, hosts) = (&self.names, &self.hosts);
         let t = &mut self.together;
-        t.waiting.retain(|i, _| busy.contains(i));
-        t.asking.retain(|i, _| busy.contains(i));
-        t.listening.retain(|i| busy.contains(i));
+        t.waiting.retain(|i, _| hosts[*i].busy);
+        t.asking.retain(|i, _| hosts[*i].busy);
+        t.listening.retain(|i| hosts[*i].busy);
         // Who was to do it and ended without a word takes the answer along.
         for (runner, result) in t.once.values_mut() {
-            if result.is_none() && !busy.contains(runner) {
+            if result.is_none() && !hosts[*runner].busy {
                 *result = Some(Err(format!("{} was to do it for all, and ended before it was done", names[*runner])));
             }
         }
@@ -122,12 +121,13 @@ impl Run<'_> {
             }
         }
         for (index, key, once) in answers {
-            let hostvars = if once.is_none() && self.together.listening.remove(&index) {
-                self.hostvars.news(index, &self.names[index], self.inventory, &self.options.extra, &self.shared)
-            } else {
-                Map::new()
-            };
-            self.hosts[index].send(ToAgent::Go { key, once, hostvars });
+            if once.is_none() && self.together.listening.remove(&index) {
+                let news = self.hostvars.news(index, &self.names[index], self.inventory, &self.options.extra, &self.shared);
+                if let Some(link) = &self.hosts[index].link {
+                    link.send_row(news.into_iter());
+                }
+            }
+            self.hosts[index].send(ToAgent::Go { key, once });
         }
     }
 
