@@ -319,6 +319,7 @@ mod tests {
                 backup: false,
                 validate: None,
                 secret: false,
+                follow: true,
             })
         };
         vec![

@@ -474,6 +474,7 @@ mod tests {
             backup: false,
             validate: None,
             secret: true,
+            follow: true,
         };
         let old = WriteFile { content: b"hunter1".into(), ..write.clone() };
         journal.begin("t", "write /etc/key", &Change::WriteFile(write), Ok(vec![Change::WriteFile(old)])).unwrap();

@@ -315,6 +315,7 @@ mod tests {
             backup: false,
             validate: None,
             secret: false,
+            follow: true,
         })
     }
 

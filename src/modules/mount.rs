@@ -105,7 +105,7 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
         let mode = text.is_none().then(|| "0644".to_owned());
         let backup = args.bool("backup").unwrap_or(false);
         let wanted = Wanted { mode, ..Wanted::default() };
-        put(&mut draft, &file, Put { content: Some(new.into_bytes()), wanted: &wanted, backup, validate: None, secret: context.secret })?;
+        put(&mut draft, &file, Put { content: Some(new.into_bytes()), wanted: &wanted, backup, validate: None, secret: context.secret, follow: true })?;
     }
     let mut result = fields(json!({"name": path, "fstab": file, "state": state, "dump": "0", "passno": "0"}));
     for name in ["src", "fstype", "opts"] {

@@ -88,8 +88,9 @@ fn any_change(dice: &mut Dice, root: &Path, ids: &[u32]) -> Change {
     let (uid, gid) = (id(), id());
     match dice.roll(12) {
         0..=2 => {
-            let content = dice.pick(&["", "one\n", "two\nlines\n", "\0\u{1}binary"]).into();
-            Change::WriteFile(WriteFile { path, content, mode, uid, gid, backup: false, validate: None, secret: false })
+            let content = dice.pick(&["", "one\n", "two\nlines\n", "\0\u{1}binary"]);
+            let (content, is_one) = (content.into(), content == "one\n");
+            Change::WriteFile(WriteFile { path, content, mode, uid, gid, backup: false, validate: None, secret: false, follow: !is_one })
         }
         3 | 4 => Change::MakeDirectory(MakeDirectory { path, mode, uid, gid }),
         5 => Change::Touch(Touch { path, atime: None, mtime: dice.pick(&[None, Some(1_000_000.5)]) }),
@@ -228,6 +229,7 @@ fn in_a_process_acting_as_another_user() {
             backup: false,
             validate: None,
             secret: false,
+            follow: true,
         })
     };
     {
@@ -290,6 +292,7 @@ fn replacing_a_file_keeps_owner_mode_and_extended_attributes() {
         backup: true,
         validate: Some("grep -q new %s".into()),
         secret: false,
+        follow: true,
     };
     let outcome = change.perform().unwrap();
     change.verify(&RealHost).unwrap();
@@ -391,4 +394,39 @@ fn a_predicted_sysctl_shows_to_those_after_it() {
     assert_eq!(over.stat(path, true).unwrap().unwrap().size, 0, "the kernel gives such files no size");
     over.mark_unknown(path, "a command ran");
     assert!(matches!(over.read(path), Err(ViewError::Unknown(_))));
+}
+
+#[test]
+fn a_link_that_was_planted_since_is_not_written_through() {
+    let folder = tempfile::tempdir().unwrap();
+    let (secret, place) = (folder.path().join("secret"), folder.path().join("place"));
+    std::fs::write(&secret, "kept").unwrap();
+    std::os::unix::fs::symlink(&secret, &place).unwrap();
+    let write = |follow| WriteFile {
+        path: place.clone(),
+        content: b"new".into(),
+        mode: None,
+        uid: None,
+        gid: None,
+        backup: true,
+        validate: None,
+        secret: false,
+        follow,
+    };
+    let predicted = write(false).predict(&mut Overlay::new(&RealHost)).unwrap_err();
+    assert!(predicted.message.contains("is a symbolic link"), "{predicted}");
+    assert_eq!(write(false).perform().unwrap_err(), predicted);
+    assert!(write(false).verify(&RealHost).is_err(), "what is behind a link is not what was asked for");
+    assert_eq!(std::fs::read(&secret).unwrap(), b"kept");
+    // Journals of before say nothing of links, and meant to follow them.
+    let mut old = serde_json::to_value(write(true)).unwrap();
+    old.as_object_mut().unwrap().remove("follow");
+    assert_eq!(serde_json::from_value::<WriteFile>(old).unwrap(), write(true));
+    write(true).perform().unwrap();
+    assert_eq!(std::fs::read(&secret).unwrap(), b"new");
+    // Attributes are set on what was looked at, links too.
+    let attributes =
+        SetAttributes { path: place.clone(), mode: None, uid: Some(nix::unistd::geteuid().as_raw()), gid: None, follow: false };
+    attributes.perform().unwrap();
+    assert_eq!(RealHost.stat(&place, false).unwrap().unwrap().kind, FileKind::Symlink);
 }

@@ -208,6 +208,7 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
             backup: false,
             validate: None,
             secret: false,
+            follow: true,
         }));
     }
     if mounting {
