@@ -232,6 +232,13 @@ fn in_a_process_acting_as_another_user() {
             follow: true,
         })
     };
+    let mount = MountChange {
+        source: "/dev/null".into(),
+        device: None,
+        target: "/proc".into(),
+        fstype: "xfs".into(),
+        options: vec!["noatime".into()],
+    };
     {
         let _guard = identity::assume(&user).unwrap();
         // Cannot become somebody else from there, but can stay.
@@ -244,12 +251,19 @@ fn in_a_process_acting_as_another_user() {
             Change::SetAttributes(SetAttributes { path: "/etc/passwd".into(), mode: Some(0o666), uid: None, gid: None, follow: true }),
             Change::Remove(Remove { path: "/etc/passwd".into() }),
             Change::SetSysctl(SetSysctl { key: "net.ipv4.ip_forward".into(), value: "0".into() }),
+            Change::Mount(mount.clone()),
+            Change::Remount(mount),
+            Change::Unmount(Unmount { target: "/proc".into() }),
         ] {
             let mut over = Overlay::new(&RealHost);
             let predicted = change.predict(&mut over).unwrap_err();
             assert_eq!(change.perform().unwrap_err(), predicted);
-            assert!(predicted.message.contains("permission") || predicted.message.contains("only its owner"), "{predicted}");
+            let words = ["permission", "only its owner", "only root may"];
+            assert!(words.iter().any(|w| predicted.message.contains(w)), "{predicted}");
         }
+        // What polkit allows whom nobody can ask beforehand.
+        let reload = Change::Unit(UnitChange { unit: String::new(), action: UnitAction::DaemonReload });
+        assert!(reload.predict(&mut Overlay::new(&RealHost)).unwrap_err().unknown.is_some());
         let run = |text: &str| {
             let argv = vec!["/bin/sh".into(), "-c".into(), text.into()];
             Run { argv, chdir: None, stdin: None, environment: vec![], secret: false }.perform().unwrap().fields["stdout"].clone()
@@ -429,4 +443,35 @@ fn a_link_that_was_planted_since_is_not_written_through() {
         SetAttributes { path: place.clone(), mode: None, uid: Some(nix::unistd::geteuid().as_raw()), gid: None, follow: false };
     attributes.perform().unwrap();
     assert_eq!(RealHost.stat(&place, false).unwrap().unwrap().kind, FileKind::Symlink);
+}
+
+#[test]
+fn what_is_unmounted_comes_back_by_its_uuid() {
+    use crate::host::{Blank, Mount, Probe, Signature};
+    let mut host = Overlay::new(&Blank);
+    let of = |kind: &str, uuid: Option<&str>| Signature {
+        kind: kind.into(),
+        partition_table: false,
+        uuid: uuid.map(str::to_owned),
+        label: None,
+    };
+    for (disk, held) in [("/dev/sdb", vec![of("xfs", Some("aa-bb"))]), ("/dev/sdc", vec![])] {
+        host.set_probe(disk, Probe { signatures: held });
+        let target = PathBuf::from(disk.replace("dev", "ais"));
+        host.add_mount(Mount {
+            target: target.clone(),
+            source: disk.into(),
+            device: (8, 16),
+            root: "/".into(),
+            fstype: "xfs".into(),
+            options: vec![],
+        });
+        let undo = Unmount { target }.undo(&host).unwrap();
+        let Change::Mount(back) = &undo[0] else { panic!("{undo:?}") };
+        let expected = match disk {
+            "/dev/sdb" => ("UUID=aa-bb", None),
+            _ => (disk, Some(PathBuf::from(disk))),
+        };
+        assert_eq!((back.source.as_str(), back.device.clone()), expected);
+    }
 }
