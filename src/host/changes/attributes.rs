@@ -10,7 +10,7 @@ use crate::host::overlay::now;
 use crate::host::{Change, ChangeError, Diff, FileKind, Outcome, Overlay, RealHost, Stat, View, ViewError};
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open};
 use nix::sys::stat::{FchmodatFlags, Mode, UtimensatFlags, fchmodat, fstat, utimensat};
-use nix::sys::time::{TimeSpec, TimeValLike};
+use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchownat};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
@@ -160,7 +160,8 @@ impl Act for SetAttributes {
 /// Seconds since 1970 as the kernel takes them.
 fn timespec(seconds: f64) -> TimeSpec {
     let whole = seconds.floor();
-    TimeSpec::seconds(whole as i64) + TimeSpec::nanoseconds(((seconds - whole) * 1e9) as i64)
+    // Not by nanoseconds since 1970: they end in 2262.
+    TimeSpec::new(whole as i64, (((seconds - whole) * 1e9) as i64).min(999_999_999))
 }
 
 impl Act for Touch {

@@ -446,6 +446,17 @@ fn a_link_that_was_planted_since_is_not_written_through() {
 }
 
 #[test]
+fn times_beyond_the_year_2262_are_set() {
+    let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    // 9999, and before 1970.
+    for mtime in [253_370_764_800.0, -1.5] {
+        let change = Touch { path: folder.path().join("f"), atime: Some(mtime), mtime: Some(mtime) };
+        change.perform().unwrap();
+        change.verify(&RealHost).unwrap();
+    }
+}
+
+#[test]
 fn what_is_unmounted_comes_back_by_its_uuid() {
     use crate::host::{Blank, Mount, Probe, Signature};
     let mut host = Overlay::new(&Blank);
