@@ -162,3 +162,15 @@ fn names_of_nobody_in_hosts_are_a_warning() {
         assert_eq!(text(&output).contains("no host and no group is named `nobody`"), hosts.contains("nobody"), "{}", text(&output));
     }
 }
+
+#[test]
+fn a_result_that_no_message_holds_is_a_failure_and_no_lost_connection() {
+    let Some(lab) = Lab::new(1, 0) else { return support::skipped("needs root") };
+    lab.sh("node01", "head -c 50000000 /dev/zero >/root/large");
+    let playbook = Playbook::tasks(
+        "- {name: large, slurp: {src: /root/large}, register: r, ignore_errors: true}\n- {name: judged, assert: {that: [r.failed, r.content is undefined]}}\n",
+    );
+    let run = lab.fettle(&["apply", &playbook.path(), "--json"]);
+    assert_eq!((statuses(&run), run.status.code()), (vec!["large: failed".into(), "judged: ok".into()], Some(0)), "{}", text(&run));
+    assert!(said(&run, "large")[0].contains("its result is over the 64 MiB that a message can hold"), "{}", text(&run));
+}
