@@ -96,17 +96,22 @@ fn what_is_named_goes_whole_whatever_it_is() {
 fn an_interrupted_mkfs_is_done_again() {
     let Some(lab) = Lab::new(1, 2) else { return };
     converges(&lab, &["sda"], &[]);
-    // As a power loss leaves it: the superblock written, mkfs not done.
-    let cut =
-        "umount /dev/sda; printf '\\001' | dd of=/dev/sda bs=1 seek=126 conv=notrunc status=none; ! mount -t xfs /dev/sda /mnt 2>/dev/null";
-    lab.sh("node01", cut);
+    // One wrong byte of a filesystem with files makes it none that mkfs has not done.
+    let byte = |value: &str| format!("printf '\\{value}' | dd of=/dev/sda bs=1 seek=126 conv=notrunc status=none");
+    lab.sh("node01", &format!("echo precious >/ais/sda/object; umount /dev/sda; {}", byte("001")));
+    let failed = run(&lab, "apply", &["sda"], &[]);
+    assert!(failed["status"] == "failed" && destroyed(&failed).is_empty(), "{failed:#}");
+    assert_eq!(lab.sh("node01", &format!("{}; mount /dev/sda /mnt && cat /mnt/object && umount /mnt", byte("000"))), "precious");
+    // As a power loss leaves it: the superblock written, mkfs not done, no inode there yet.
+    let none = "head -c 8 /dev/zero | dd of=/dev/sda bs=1 seek=128 conv=notrunc status=none; ! mount -t xfs /dev/sda /mnt 2>/dev/null";
+    lab.sh("node01", &format!("{}; {none}", byte("001")));
     let planned = run(&lab, "plan", &["sda"], &[]);
     let applied = converges(&lab, &["sda"], &[]);
     let lines = |report: &Json| report["changes"].as_array().unwrap().iter().map(|c| c["summary"].clone()).collect::<Vec<_>>();
     assert_eq!(lines(&planned), lines(&applied));
     assert!(destroyed(&applied)[0].starts_with("unfinished xfs "), "{applied:#}");
     // Somebody else's is theirs.
-    lab.sh("node01", "mkfs.xfs -q /dev/sdb && xfs_db -x -c 'sb 0' -c 'write inprogress 1' /dev/sdb >/dev/null");
+    lab.sh("node01", "mkfs.xfs -q /dev/sdb && xfs_db -x -c 'sb 0' -c 'write inprogress 1' -c 'write icount 0' /dev/sdb >/dev/null");
     let refused = run(&lab, "apply", &["sda", "sdb"], &[]);
     assert!(message(&refused).contains("/dev/sdb (320 MiB): it is not blank, it holds unfinished xfs "), "{refused:#}");
 }

@@ -162,3 +162,28 @@ fn names_of_nobody_in_hosts_are_a_warning() {
         assert_eq!(text(&output).contains("no host and no group is named `nobody`"), hosts.contains("nobody"), "{}", text(&output));
     }
 }
+
+#[test]
+fn a_result_that_no_message_holds_is_a_failure_and_no_lost_connection() {
+    let Some(lab) = Lab::new(1, 0) else { return support::skipped("needs root") };
+    lab.sh("node01", "head -c 50000000 /dev/zero >/root/large");
+    let playbook = Playbook::tasks(
+        "- {name: large, slurp: {src: /root/large}, register: r, ignore_errors: true}\n- {name: judged, assert: {that: [r.failed, r.content is undefined]}}\n",
+    );
+    let run = lab.fettle(&["apply", &playbook.path(), "--json"]);
+    assert_eq!((statuses(&run), run.status.code()), (vec!["large: failed".into(), "judged: ok".into()], Some(0)), "{}", text(&run));
+    assert!(said(&run, "large")[0].contains("its result is over the 64 MiB that a message can hold"), "{}", text(&run));
+}
+
+#[test]
+fn who_logs_in_may_be_known_to_a_directory_service_only() {
+    let Some(lab) = Lab::new(1, 0) else { return support::skipped("needs root") };
+    // As the agent sees it, which reads /etc/passwd and nothing else.
+    let playbook = Playbook::tasks(
+        "- {command: \"sed -i /^admin:/d /etc/passwd\", become: true}\n- {name: who, command: id -u, register: r}\n- {name: said, debug: {msg: \"{{ r.stdout }}\"}}\n- {name: others, command: id, become: true, become_user: nobody-there, ignore_errors: true}\n",
+    );
+    let id = lab.sh("node01", "id -u admin");
+    let run = lab.fettle(&["apply", &playbook.path(), "-e", "ansible_user=admin", "--json"]);
+    assert_eq!((said(&run, "said"), run.status.code()), (vec![format!("node01: {id}")], Some(0)), "{}", text(&run));
+    assert_eq!(said(&run, "others"), ["node01: there is no user nobody-there on this host"]);
+}

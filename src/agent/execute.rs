@@ -79,7 +79,8 @@ impl Session<'_> {
         stopped: &mut bool,
     ) -> Verdict {
         let name = user.unwrap_or(&self.settings.login);
-        let user = match User::lookup(self.real, name) {
+        let logged_in = || if user.is_none() { User::logged_in(name) } else { None };
+        let user = match User::lookup(self.real, name).map(|found| found.or_else(logged_in)) {
             Ok(Some(user)) => user,
             Ok(None) => return Verdict::outside(format!("there is no user {name} on this host")),
             Err(e) => return Verdict::outside(e.to_string()),

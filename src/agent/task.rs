@@ -32,7 +32,7 @@ impl Session<'_> {
         let hidden = self.flag(task.no_log.as_ref(), false, &scope).unwrap_or(true);
         let mut meta = vec![];
         let mut stopped = false;
-        let verdict = match &task.items {
+        let mut verdict = match &task.items {
             None => self.run_item(state, task, &scope, hidden, &mut meta, &mut stopped),
             Some(node) => match self.loop_items(task, node, &scope) {
                 Ok(items) if items.is_empty() => Verdict::skipped("no items in the list", None),
@@ -44,6 +44,9 @@ impl Session<'_> {
                 },
             },
         };
+        if !hidden {
+            verdict.fit();
+        }
         if let Some(variable) = &task.register {
             self.memory.set(variable, Json::Object(verdict.result.clone()));
         }
@@ -89,10 +92,13 @@ impl Session<'_> {
             if index > 0 {
                 self.pause(task.loop_control.pause.as_ref(), &scope);
             }
-            let verdict = match unknown_inside(item) {
+            let mut verdict = match unknown_inside(item) {
                 Some(why) if !matches!(module_name(task), "set_fact" | "debug") => Verdict::unknown(why),
                 _ => self.run_item(state, task, &scope, hidden, meta, stopped),
             };
+            if !hidden {
+                verdict.fit();
+            }
             let label = match &task.loop_control.label {
                 Some(node) => self.engine.render(node, &scope).unwrap_or_else(|_| item.clone()),
                 None => item.clone(),

@@ -164,7 +164,8 @@ impl Session<'_> {
     /// Does another host's errand here.
     pub fn run_errand(&mut self, errand: Errand) -> Once {
         self.told = Told::default();
-        let verdict = self.errand(&errand);
+        let mut verdict = self.errand(&errand);
+        verdict.fit();
         self.any_failed |= verdict.status == Status::Failed;
         once(verdict, false, std::mem::take(&mut self.told))
     }

@@ -1,7 +1,7 @@
 //! From what a module planned and what its changes returned to a result: `changed`, `failed`, and what
 //! `changed_when` and `failed_when` say about them.
 
-use crate::protocol::{ChangeReport, Status};
+use crate::protocol::{ChangeReport, FRAME_LIMIT, Status};
 use crate::template::{UNKNOWN, unknown};
 use serde_json::{Map, Value as Json};
 
@@ -70,6 +70,32 @@ impl Verdict {
         let mut verdict = Self::plain(Status::Unknown, why);
         verdict.result.insert("msg".into(), unknown(why));
         verdict
+    }
+
+    /// Leaves out what no message can hold: first the differences, which are only there to be read. Without its result a task has failed.
+    pub fn fit(&mut self) {
+        if self.fits() {
+            return;
+        }
+        if self.changes.iter_mut().filter_map(|c| c.diff.take()).count() > 0 {
+            self.warnings
+                .push(format!("the differences are not shown: they are over the {} MiB that a message can hold", FRAME_LIMIT >> 20));
+        }
+        if self.fits() {
+            return;
+        }
+        let words =
+            format!("its result is over the {} MiB that a message can hold: have less read, or written to a file", FRAME_LIMIT >> 20);
+        let warnings = std::mem::take(&mut self.warnings);
+        let changes = std::mem::take(&mut self.changes);
+        *self = Self { changed: self.status == Status::Changed || self.is_changed(), warnings, changes, ..Self::failed(words) };
+        self.mark();
+    }
+
+    fn fits(&self) -> bool {
+        let size = serde_json::to_vec(&(&self.message, &self.changes, &self.result)).map_or(0, |bytes| bytes.len());
+        // The report has a name and a place as well.
+        size < FRAME_LIMIT as usize - (1 << 20)
     }
 
     /// Writes status into the result's own keys.
@@ -155,6 +181,20 @@ mod tests {
         assert_eq!(sum_up(&[item(Status::Skipped), item(Status::Skipped)], "item").status, Status::Skipped);
         assert_eq!(sum_up(&[item(Status::Skipped), item(Status::Ok)], "item").status, Status::Ok);
         assert_eq!(sum_up(&[], "item").status, Status::Ok);
+    }
+
+    #[test]
+    fn what_no_message_holds_is_left_out() {
+        let diff = crate::host::Diff { before: "x".repeat(FRAME_LIMIT as usize), ..Default::default() };
+        let change = ChangeReport { summary: "write /a".into(), destroys: None, diff: Some(diff), done: true };
+        let mut verdict = Verdict { changes: vec![change.clone()], ..Verdict::plain(Status::Changed, "") };
+        verdict.fit();
+        assert_eq!((verdict.status, verdict.warnings.len(), &verdict.changes[0].diff), (Status::Changed, 1, &None));
+        verdict.result.insert("content".into(), Json::from("x".repeat(FRAME_LIMIT as usize)));
+        verdict.fit();
+        assert_eq!((verdict.status, verdict.is_changed(), verdict.changes.len()), (Status::Failed, true, 1), "what was done is told");
+        assert_eq!((&verdict.result["failed"], &verdict.result["changed"]), (&Json::from(true), &Json::from(true)));
+        assert!(verdict.message.contains("64 MiB") && verdict.result.len() < 5 && verdict.warnings.len() == 1);
     }
 
     #[test]

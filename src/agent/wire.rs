@@ -1,7 +1,7 @@
 //! The agent's end of the connection: a thread that reads, a heartbeat, and one way to write.
 
 use crate::host::apply::StopFlag;
-use crate::protocol::{FrameError, ToAgent, ToController, read_frame, write_frame};
+use crate::protocol::{FRAME_LIMIT, FrameError, ToAgent, ToController, read_frame, write_frame};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{Read, Write};
@@ -112,7 +112,17 @@ impl Wire {
 
     /// Sends a message. A broken line sets the stop flag: the run ends after the change it is in.
     pub fn send(&self, message: &ToController) {
-        if put(&self.out, message).is_err() {
+        let sent = match put(&self.out, message) {
+            // The line is good, and nothing of it was sent.
+            Err(FrameError::TooLarge(_)) => {
+                let words = too_large(message);
+                let _ = self.reason.set(words.clone());
+                self.stop.stop();
+                put(&self.out, &ToController::Fatal(words))
+            }
+            other => other,
+        };
+        if sent.is_err() {
             self.lost.store(true, Ordering::SeqCst);
             self.stop.stop();
         }
@@ -174,6 +184,17 @@ impl Wire {
     pub fn stopping(&self) -> bool {
         self.stop.is_stopped()
     }
+}
+
+/// Why a message can't be sent.
+fn too_large(message: &ToController) -> String {
+    let (what, instead) = match message {
+        ToController::Journal(_) => ("the journal", "; --run asks for one run's"),
+        ToController::Undo(_) => ("what undoing comes to", "; ask for it without --diff"),
+        ToController::PlayDone { .. } | ToController::Meet { .. } => ("what this host's variables hold", "; let tasks register less"),
+        _ => ("what this host has to say", ""),
+    };
+    format!("{what} is over the {} MiB that a message can hold{instead}", FRAME_LIMIT >> 20)
 }
 
 fn put(out: &Mutex<Box<dyn Write + Send>>, message: &ToController) -> Result<(), FrameError> {

@@ -147,17 +147,21 @@ fn independent(a: &Change, b: &Change) -> bool {
     }
 }
 
-/// An attribute set early may have been changed by one set later: the kernel ties some to others.
+/// What was done early may be undone by what was done later: the kernel ties some attributes to others, and systemd unmounts what it
+/// has other plans for.
 fn verify_again(changes: &[Change], view: &dyn View, applied: &mut Applied) {
-    let knob = |c: &Change| matches!(c, Change::SetSysfs(_));
-    if applied.error().is_some() || changes.iter().filter(|c| knob(c)).count() < 2 {
+    if applied.error().is_some() {
         return;
     }
+    let several = changes.iter().filter(|c| matches!(c, Change::SetSysfs(_))).count() > 1;
     for done in &mut applied.done {
-        if let Some(change) = changes.get(done.index).filter(|c| knob(c))
-            && let Err(mut e) = change.verify(view)
-        {
-            e.message = format!("another value that this task sets changed it again: {}", e.message);
+        let (change, what) = match changes.get(done.index) {
+            Some(c @ Change::SetSysfs(_)) if several => (c, "another value that this task sets changed it again"),
+            Some(c @ Change::Mount(_)) if changes.len() > 1 => (c, "it was mounted, and is not any more"),
+            _ => continue,
+        };
+        if let Err(mut e) = change.verify(view) {
+            e.message = format!("{what}: {}", e.message);
             done.result = Err(e);
         }
     }
@@ -319,6 +323,7 @@ mod tests {
                 backup: false,
                 validate: None,
                 secret: false,
+                follow: true,
             })
         };
         vec![

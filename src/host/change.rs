@@ -44,7 +44,7 @@ pub enum Change {
 /// See [`Change::WriteFile`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WriteFile {
-    /// The file. A symbolic link is followed; to replace the link itself, remove it first.
+    /// The file.
     pub path: PathBuf,
     /// Its new content.
     #[serde(with = "base64_bytes")]
@@ -61,6 +61,14 @@ pub struct WriteFile {
     pub validate: Option<String>,
     /// Never show the content in a diff.
     pub secret: bool,
+    /// Write through a symbolic link. Where not, a link is an error; to replace the link itself, remove it first.
+    #[serde(default = "yes")]
+    pub follow: bool,
+}
+
+/// What changes of older journals mean that don't say.
+fn yes() -> bool {
+    true
 }
 
 /// See [`Change::SetAttributes`].

@@ -1,12 +1,12 @@
 //! Users and groups, and acting as one of them.
 //!
 //! Accounts are read from `/etc/passwd` and `/etc/group`: the agent is linked statically, and a static C library
-//! can't load the plug-ins behind its own account functions. Accounts that live only in LDAP and the like are not found;
-//! their numbers can be used instead.
+//! can't load the plug-ins behind its own account functions. Accounts that live only in LDAP and the like are not found
+//! (but for the one that logs in, see [`User::logged_in`]); their numbers can be used instead.
 
 use super::real::PROGRAM_FOLDERS;
 use super::{View, ViewError};
-use nix::unistd::{Gid, Uid, getegid, geteuid, getgroups, getuid, setegid, seteuid, setgroups};
+use nix::unistd::{Gid, Uid, getegid, geteuid, getgid, getgroups, getuid, setegid, seteuid, setgroups};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -72,6 +72,22 @@ impl User {
     /// The first user with this number.
     pub fn by_uid(view: &dyn View, uid: u32) -> Result<Option<Self>, ViewError> {
         user(view, |_, u| u == uid)
+    }
+
+    /// Who logged in as `name`, where `/etc/passwd` does not have them, for they are known to a directory service only: by the numbers
+    /// this process was started with, or those sudo says it was asked by. Of their groups sudo tells only the first.
+    pub fn logged_in(name: &str) -> Option<Self> {
+        let variable = |name: &str| std::env::var(name).ok();
+        let number = |name: &str| variable(name)?.parse().ok();
+        let (uid, gid, groups, home) = if getuid().is_root() {
+            let (uid, gid) = (number("SUDO_UID")?, number("SUDO_GID")?);
+            (uid, gid, vec![gid], variable("SUDO_HOME"))
+        } else {
+            let (gid, all) = (getgid().as_raw(), getgroups().unwrap_or_default());
+            (getuid().as_raw(), gid, std::iter::once(gid).chain(all.iter().map(|g| g.as_raw())).collect(), variable("HOME"))
+        };
+        let shell = variable("SHELL").unwrap_or_else(|| "/bin/sh".into());
+        Some(Self { name: name.to_owned(), uid, gid, home: home.unwrap_or_else(|| "/".into()), shell, groups })
     }
 
     /// The process's effective user; one without a name goes by its number.

@@ -77,8 +77,10 @@ const SAMPLE: usize = 4096;
 pub const UNKNOWN_DATA: &str = "unknown data";
 /// The kind of what mkfs.xfs leaves when it is interrupted: an XFS of which nothing can be mounted.
 pub const UNFINISHED_XFS: &str = "unfinished xfs";
-/// `sb_inprogress` in the superblock (xfs_format.h): set until mkfs is done.
+/// `sb_inprogress` in the superblock (xfs_format.h): 1 until mkfs is done.
 const XFS_IN_PROGRESS: i64 = 126;
+/// `sb_icount` there: the inodes there are. mkfs begins with none, and what it has finished has its first 64, with the root.
+const XFS_INODES: i64 = 128;
 
 /// All signatures on the device (or image file) at `path`.
 pub fn probe_device(path: &Path) -> Result<Probe, ViewError> {
@@ -189,8 +191,7 @@ fn look(image: &Image) -> Probe {
         if image.at(magic.offset, magic.bytes.len()) == Some(magic.bytes) {
             let uuid = magic.uuid.and_then(|o| image.absolute(o, 16)).map(uuid_text);
             let label = magic.label.and_then(|(o, n)| image.absolute(o, n)).and_then(text);
-            let unfinished = magic.kind == "xfs" && image.at(XFS_IN_PROGRESS, 1).is_some_and(|b| b != [0]);
-            let kind = if unfinished { UNFINISHED_XFS } else { magic.kind };
+            let kind = if magic.kind == "xfs" && is_unfinished_xfs(image) { UNFINISHED_XFS } else { magic.kind };
             add(Signature { kind: kind.into(), partition_table: false, uuid, label });
         }
     }
@@ -207,6 +208,11 @@ fn look(image: &Image) -> Probe {
         signatures.push(plain(UNKNOWN_DATA));
     }
     Probe { signatures }
+}
+
+/// Whether mkfs has not got to the root directory. One wrong byte in the superblock of a filesystem with files is not taken for that.
+fn is_unfinished_xfs(image: &Image) -> bool {
+    image.at(XFS_IN_PROGRESS, 1) == Some(&[1]) && image.at(XFS_INODES, 8) == Some(&[0; 8])
 }
 
 fn add_all(add: &mut impl FnMut(Signature), found: [Option<Signature>; 5]) {
@@ -377,6 +383,27 @@ mod tests {
             }
         }
         assert!(seen >= 3, "too few of the tools are installed to prove anything");
+    }
+
+    #[test]
+    fn one_wrong_byte_makes_no_unfinished_filesystem() {
+        use std::os::unix::fs::FileExt;
+        let Some((file, _)) = image(400 << 20, &["mkfs.xfs", "-q"]) else { panic!("mkfs.xfs is needed") };
+        let write = |bytes: &[u8], at: i64| {
+            file.as_file().write_all_at(bytes, at.unsigned_abs()).unwrap();
+            kinds(&probe_device(file.path()).unwrap()).join(" ")
+        };
+        assert_eq!(write(&[1], XFS_IN_PROGRESS), "xfs");
+        assert_eq!(write(&[0; 8], XFS_INODES), UNFINISHED_XFS);
+        assert_eq!(write(&[2], XFS_IN_PROGRESS), "xfs");
+    }
+
+    #[test]
+    fn a_mkfs_that_was_killed_is_seen() {
+        // Behind its first writes: the superblock is there, and little else.
+        let script = "strace -o /dev/null -e trace=pwrite64 -e inject=pwrite64:signal=KILL:when=10 mkfs.xfs -q \"$0\"; [ $? = 137 ]";
+        let Some((_file, probe)) = image(400 << 20, &["sh", "-c", script]) else { return };
+        assert_eq!(kinds(&probe), [UNFINISHED_XFS]);
     }
 
     #[test]

@@ -93,19 +93,67 @@ fn word(entry: &Json, key: &str) -> String {
     entry[key].as_str().unwrap_or_default().to_owned()
 }
 
+/// What undid a run: an undoing that came to its end, and was not undone itself.
+struct Undoings<'j> {
+    /// The runs that undid another, and whether they came to their end.
+    runs: Vec<(&'j Head, bool)>,
+}
+
+impl<'j> Undoings<'j> {
+    fn of(entries: &[Json], heads: &'j [Head]) -> Self {
+        let ended = |run: &str| entries.iter().any(|e| e["event"] == "run_end" && e["run"] == run && e["how"] == "done");
+        let mut runs: Vec<(&Head, bool)> = vec![];
+        // The newest first: whether an undoing counts, only later runs can tell.
+        for head in heads.iter().rev().filter(|h| h.purpose.starts_with(PURPOSE)) {
+            if !undid(&runs, &head.run) {
+                runs.push((head, ended(&head.run)));
+            }
+        }
+        Self { runs }
+    }
+
+    /// Whether `run` is undone.
+    fn undid(&self, run: &str) -> bool {
+        undid(&self.runs, run)
+    }
+
+    /// Whether an undoing of `run` that was cut off, or failed, got as far as to undo the change of this number.
+    fn got_to(&self, entries: &[Json], run: &str, made: &Made) -> bool {
+        let task = task(made.seq, run);
+        let wanted = made.undo.as_ref().map_or(0, Vec::len);
+        let of = |e: &Json| self.runs.iter().any(|(h, done)| !done && h.purpose.strip_prefix(PURPOSE) == Some(run) && e["run"] == h.run);
+        let begun = entries.iter().filter(|e| e["event"] == "change_begin" && e["task"] == task.as_str() && of(e));
+        let well = |begin: &Json| {
+            let ends = |e: &&Json| e["event"] == "change_end" && e["run"] == begin["run"] && e["seq"] == begin["seq"];
+            entries.iter().find(ends).is_some_and(|end| end["error"].is_null())
+        };
+        wanted > 0 && begun.filter(|e| well(e)).count() >= wanted
+    }
+}
+
+fn undid(undoings: &[(&Head, bool)], run: &str) -> bool {
+    undoings.iter().any(|(head, done)| *done && head.purpose.strip_prefix(PURPOSE) == Some(run))
+}
+
+/// How the journal names the task of undoing a change.
+fn task(seq: u64, run: &str) -> String {
+    format!("change {seq} of run {run}")
+}
+
 /// The run called `wanted`, or else the newest one that changed something, undid nothing, and was not undone. `None`: there
-/// is no such run. `entries`: the whole journal, as [`super::journal::read`] gives it.
+/// is no such run. Changes that an undoing undid before it was cut off are left out. `entries`: the whole journal, as
+/// [`super::journal::read`] gives it.
 pub fn choose(entries: &[Json], wanted: Option<&str>) -> Result<Option<Record>, String> {
     let heads: Vec<Head> = entries
         .iter()
         .filter(|e| e["event"] == "run_begin")
         .map(|e| Head { run: word(e, "run"), at: word(e, "at"), by: word(e, "by"), purpose: word(e, "purpose") })
         .collect();
-    let undone: Vec<&str> = heads.iter().filter_map(|h| h.purpose.strip_prefix(PURPOSE)).collect();
+    let undoings = Undoings::of(entries, &heads);
     let changed = |run: &str| entries.iter().any(|e| e["event"] == "change_begin" && e["run"] == run);
     let head = heads.iter().rev().find(|h| match wanted {
         Some(wanted) => h.run == wanted,
-        None => !h.purpose.starts_with(PURPOSE) && !undone.contains(&h.run.as_str()) && changed(&h.run),
+        None => !h.purpose.starts_with(PURPOSE) && !undoings.undid(&h.run) && changed(&h.run),
     });
     let Some(head) = head else { return Ok(None) };
     let mut record = Record { head: head.clone(), made: vec![] };
@@ -120,6 +168,7 @@ pub fn choose(entries: &[Json], wanted: Option<&str>) -> Result<Option<Record>, 
             _ => {}
         }
     }
+    record.made.retain(|made| !undoings.got_to(entries, &head.run, made));
     Ok(Some(record))
 }
 
@@ -180,7 +229,7 @@ impl Ground for Real<'_> {
     }
 
     fn act(&mut self, seq: u64, changes: &[Change]) -> apply::Applied {
-        let task = format!("change {seq} of run {}", self.run);
+        let task = task(seq, self.run);
         apply::perform_all(changes, self.view, self.journal, self.stop, Options { task: &task, diff: self.diff }, &mut |_| {})
     }
 
@@ -315,6 +364,7 @@ mod tests {
             backup: false,
             validate: None,
             secret: false,
+            follow: true,
         })
     }
 
@@ -388,5 +438,40 @@ mod tests {
         assert_eq!(refused(3), format!("changed since: {} is not empty: it holds data", dir.display()));
         assert_eq!(std::fs::read_to_string(&a).unwrap(), "mine");
         assert_eq!(std::fs::read_to_string(dir.join("data")).unwrap(), "mine");
+    }
+
+    #[test]
+    fn an_undoing_that_was_cut_off_is_gone_on_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let (a, b) = (folder.join("a"), folder.join("b"));
+        run(folder, "r0", &[file(&b, "0")]);
+        run(folder, "r1", &[file(&a, "1"), file(&a, "2"), file(&b, "3")]);
+        let chosen = |wanted: Option<&str>| choose(&read(&folder.join("journal"), None).unwrap(), wanted).unwrap();
+        let left = |record: &Record| record.made.iter().map(|m| m.seq).collect::<Vec<_>>();
+        let whole = chosen(None).unwrap();
+        let cut = |name: &str, how: Option<How>, parts: std::ops::Range<usize>| {
+            let mut log = journal(folder, name, "undo r1");
+            let made = chosen(Some("r1")).unwrap().made.drain(parts).collect();
+            let report = perform(&Record { head: whole.head.clone(), made }, &RealHost, &mut log, &StopFlag::new(), false);
+            assert!(report.steps.iter().all(|s| s.end == End::Undone), "{report:?}");
+            how.map_or(Ok(()), |how| log.finish(how)).unwrap();
+        };
+        // Killed behind its first change, then failed behind the next.
+        cut("u1", None, 2..3);
+        let rest = chosen(None).unwrap();
+        assert_eq!((rest.head.run.as_str(), left(&rest)), ("r1", vec![1, 2]), "not r0, though an undoing of r1 is there");
+        cut("u2", Some(How::Failed), 1..2);
+        let rest = chosen(None).unwrap();
+        assert_eq!((rest.head.run.as_str(), left(&rest)), ("r1", vec![1]));
+        cut("u3", Some(How::Done), 0..1);
+        assert_eq!(chosen(None).unwrap().head.run, "r0");
+        assert_eq!((a.exists(), std::fs::read_to_string(&b).unwrap()), (false, "0".to_owned()));
+        // Undoing the last undoing makes a run that can be undone of it again.
+        let back = chosen(Some("u3")).unwrap();
+        let mut log = journal(folder, "u4", "undo u3");
+        assert_eq!(ends(&perform(&back, &RealHost, &mut log, &StopFlag::new(), false)), [&End::Undone]);
+        log.finish(How::Done).unwrap();
+        assert_eq!(chosen(None).unwrap().head.run, "r1");
     }
 }

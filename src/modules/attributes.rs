@@ -211,9 +211,11 @@ pub(super) struct Put<'p> {
     pub validate: Option<String>,
     /// Content must not be shown.
     pub secret: bool,
+    /// A link at the place is written through. Where not, there is none, and none may be put there meanwhile.
+    pub follow: bool,
 }
 
-/// Adds what is missing for the file at `path` (links followed) to be so.
+/// Adds what is missing for the file at `path` to be so.
 pub(super) fn put(draft: &mut Draft<'_>, path: &Path, put: Put<'_>) -> Result<(), PlanError> {
     let stat = draft.host.stat(path, true)?;
     match (put.content, stat) {
@@ -229,9 +231,10 @@ pub(super) fn put(draft: &mut Draft<'_>, path: &Path, put: Put<'_>) -> Result<()
                 backup: put.backup,
                 validate: put.validate,
                 secret: put.secret,
+                follow: put.follow,
             }))
         }
-        (None, Some(stat)) => match put.wanted.missing(path, &stat, true, &draft.host)? {
+        (None, Some(stat)) => match put.wanted.missing(path, &stat, put.follow, &draft.host)? {
             Some(change) => draft.add(change),
             None => Ok(()),
         },

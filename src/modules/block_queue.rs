@@ -101,6 +101,7 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
             backup: false,
             validate: None,
             secret: false,
+            follow: true,
         }));
     }
     plan.result = Map::from_iter([("devices".to_owned(), json!(results))]);

@@ -57,7 +57,7 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
     }
     let msg = if content.is_some() { msg } else { "" };
     let (backup, validate) = (args.bool("backup").unwrap_or(false), args.str("validate").map(str::to_owned));
-    put(&mut draft, &path, Put { content, wanted: &wanted, backup, validate, secret: context.secret })?;
+    put(&mut draft, &path, Put { content, wanted: &wanted, backup, validate, secret: context.secret, follow: true })?;
     let mut result = fields(json!({"msg": msg, "path": path}));
     describe(&draft.host, &path, true, &mut result);
     Ok(draft.finish(result))

@@ -100,7 +100,9 @@ pub(super) fn place(draft: &mut Draft<'_>, dest: &Path, content: Vec<u8>, mode: 
     }
     let validate = options.validate.clone();
     let content = (!same).then_some(content);
-    put(draft, dest, Put { content, wanted: &wanted, backup: options.backup, validate, secret: options.secret })
+    // A link to a file that is so already stays.
+    let follow = options.follow || (same && is_link);
+    put(draft, dest, Put { content, wanted: &wanted, backup: options.backup, validate, secret: options.secret, follow })
 }
 
 /// Whether there is a file at `path` with this content.

@@ -70,7 +70,7 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
     // With `backrefs` and no match, even a missing file stays missing.
     let validate = args.str("validate").map(str::to_owned);
     let backup = args.bool("backup").unwrap_or(false);
-    put(&mut draft, &path, Put { content, wanted: &wanted, backup, validate, secret: context.secret })?;
+    put(&mut draft, &path, Put { content, wanted: &wanted, backup, validate, secret: context.secret, follow: true })?;
     if draft.host.stat(&path, true)?.is_none() {
         draft = Draft::new(context);
     }

@@ -77,6 +77,7 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
             backup: false,
             validate: None,
             secret: false,
+            follow: true,
         }));
     }
     plan.result = Map::from_iter([("links".to_owned(), json!(links))]);

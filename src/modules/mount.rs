@@ -3,7 +3,7 @@
 use super::attributes::{Put, Wanted, put, refuse};
 use super::draft::{Draft, fields};
 use super::file::make_directories;
-use super::{Arg, Args, Context, FreeForm, Kind, Module, Plan, PlanError, paths};
+use super::{Arg, Args, Context, FreeForm, Kind, Module, Plan, PlanError, paths, systemd};
 use crate::host::change::{MountChange, Unmount};
 use crate::host::fstab::{Entry, Fstab};
 use crate::host::{Change, Mount, View, changes_on_remount, is_whole, missing_options, own_options, refused_option};
@@ -17,7 +17,7 @@ pub const MODULE: Module = Module {
     aliases: &[],
     doc: "Mounts filesystems of disks, and keeps their lines in fstab(5).\n\
           What is mounted with other options than asked for is remounted. The filesystem is mounted before the line is written, \
-          so that a line that does not work never stays. `absent` leaves the empty folder, unlike Ansible's. Bind mounts, network \
+          so that a line that does not work never stays. systemd, where it runs, is made to read the file again. `absent` leaves the empty folder, unlike Ansible's. Bind mounts, network \
           and memory filesystems are refused. For new data disks of AIStore, see `datafs`.",
     args: &[
         Arg::new("path", Kind::Path, "where; the folder is made if it does not exist").required().alias(&["name"]),
@@ -63,6 +63,13 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
     let mut draft = Draft::new(context);
     let text = draft.host.read_text_opt(&file)?;
     let mut fstab = Fstab::parse(text.as_deref().unwrap_or_default());
+    let mut backup = args.bool("backup").unwrap_or(false);
+    let write = |draft: &mut Draft<'_>, content: String, backup: bool| {
+        let attributes = Wanted { mode: text.is_none().then(|| "0644".to_owned()), ..Wanted::default() };
+        let content = Some(content.into_bytes());
+        put(draft, &file, Put { content, wanted: &attributes, backup, validate: None, secret: context.secret, follow: true })
+    };
+    let reload = if file == Path::new(FSTAB) { systemd::reload(context)? } else { None };
     let mounts = draft.host.mounts()?;
     // What a predicted mount holds can't be known, but where it is can.
     let target = if mounts.iter().any(|m| m.target == path) { path.clone() } else { draft.host.resolve(&path, true)? };
@@ -79,6 +86,19 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
                     Some(old) => &old.options,
                     None => &[],
                 };
+                if now.is_none()
+                    && let Some(reload) = &reload
+                {
+                    // Before version 249 systemd unmounts at once what is mounted where a unit of its own, made of a line that was
+                    // there when it last looked, waits for another device.
+                    if state == "mounted" && old.as_ref().is_some_and(|old| !old.source.eq_ignore_ascii_case(&entry.source)) {
+                        let mut without = fstab.clone();
+                        without.remove(&path).map_err(PlanError::failed)?;
+                        write(&mut draft, without.text(), backup)?;
+                        backup = false;
+                    }
+                    draft.add(reload.clone())?;
+                }
                 mount(&mut draft, &entry, &target, now.as_ref(), known)?;
             }
             let says_the_same = old.as_ref() == Some(&entry);
@@ -102,10 +122,8 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
     }
     let new = fstab.text();
     if new != text.as_deref().unwrap_or_default() {
-        let mode = text.is_none().then(|| "0644".to_owned());
-        let backup = args.bool("backup").unwrap_or(false);
-        let wanted = Wanted { mode, ..Wanted::default() };
-        put(&mut draft, &file, Put { content: Some(new.into_bytes()), wanted: &wanted, backup, validate: None, secret: context.secret })?;
+        write(&mut draft, new, backup)?;
+        reload.map_or(Ok(()), |reload| draft.add(reload))?;
     }
     let mut result = fields(json!({"name": path, "fstab": file, "state": state, "dump": "0", "passno": "0"}));
     for name in ["src", "fstype", "opts"] {

@@ -87,7 +87,7 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
     let content = (Some(&after) != before.as_ref()).then(|| after.into_bytes());
     let wanted = Wanted { mode: before.is_none().then(|| "0644".to_owned()), ..Wanted::default() };
     let backup = args.bool("backup").unwrap_or(false);
-    put(&mut draft, &dest, Put { content, wanted: &wanted, backup, validate: None, secret: context.secret })?;
+    put(&mut draft, &dest, Put { content, wanted: &wanted, backup, validate: None, secret: context.secret, follow: true })?;
     let mut files = vec![(FILE.to_owned(), draft.host.read_text_opt(Path::new(FILE))?.unwrap_or_default())];
     files.extend(conf_files(&draft.host, &["/etc/security/limits.d"]));
     let warnings = limit.overruled(&files, &dest);

@@ -68,6 +68,7 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
             backup: false,
             validate: None,
             secret: context.secret,
+            follow: true,
         }))?;
     }
     if let (true, Some(value)) = (present, &value)

@@ -41,6 +41,14 @@ pub(super) const STATE: Arg = Arg::new("state", Kind::Choice(&["started", "stopp
 /// `enabled`.
 pub(super) const ENABLED: Arg = Arg::new("enabled", Kind::Bool, "whether it starts at boot");
 
+/// For modules that write what systemd reads at boot: has it read that again; `None`: it does not run here, or does not listen to
+/// this user.
+pub(super) fn reload(context: &Context<'_>) -> Result<Option<Change>, PlanError> {
+    // How sd_booted(3) knows.
+    let runs = context.user.0 == 0 && context.view.stat(Path::new("/run/systemd/system"), false)?.is_some();
+    Ok(runs.then(|| change("", UnitAction::DaemonReload)))
+}
+
 fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
     let no = Some(json!(false));
     refuse(

@@ -8,9 +8,11 @@ use crate::host::change::{Remove, SetAttributes, Touch};
 use crate::host::identity::{group_name, user_name};
 use crate::host::overlay::now;
 use crate::host::{Change, ChangeError, Diff, FileKind, Outcome, Overlay, RealHost, Stat, View, ViewError};
-use nix::fcntl::AT_FDCWD;
-use nix::sys::stat::{FchmodatFlags, Mode, UtimensatFlags, fchmodat, utimensat};
-use nix::sys::time::{TimeSpec, TimeValLike};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open};
+use nix::sys::stat::{FchmodatFlags, Mode, UtimensatFlags, fchmodat, fstat, utimensat};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{Gid, Uid, fchownat};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 impl SetAttributes {
@@ -115,14 +117,25 @@ impl Act for SetAttributes {
     }
 
     fn perform(&self) -> Result<Outcome, ChangeError> {
-        let (path, _) = self.prepare(&Overlay::new(&RealHost))?;
+        let (path, stat) = self.prepare(&Overlay::new(&RealHost))?;
+        // What was looked at, and nothing that has taken its place since: who may write to the folder may put a link there.
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let file = open(&path, flags, Mode::empty()).map_err(|e| io_error("set the attributes of", &self.path, &e.into()))?;
+        let found = fstat(&file).map_err(|e| io_error("set the attributes of", &self.path, &e.into()))?;
+        if stat.is_none_or(|s| (s.dev, s.ino) != (found.st_dev, found.st_ino)) {
+            let path = self.path.display();
+            return Err(ChangeError::new(format!("cannot set the attributes of {path}: something else has taken its place just now")));
+        }
         // The owner first: setting it takes setuid and setgid bits away.
         if self.uid.is_some() || self.gid.is_some() {
-            std::os::unix::fs::lchown(&path, self.uid, self.gid).map_err(|e| io_error("set the owner of", &self.path, &e))?;
+            let (uid, gid) = (self.uid.map(Uid::from_raw), self.gid.map(Gid::from_raw));
+            fchownat(&file, "", uid, gid, AtFlags::AT_EMPTY_PATH).map_err(|e| io_error("set the owner of", &self.path, &e.into()))?;
         }
         if let Some(mode) = self.mode {
+            // An open file of this kind has no fchmod.
+            let open = format!("/proc/self/fd/{}", file.as_raw_fd());
             let mode = Mode::from_bits_truncate(mode & 0o7777);
-            fchmodat(AT_FDCWD, &path, mode, FchmodatFlags::FollowSymlink)
+            fchmodat(AT_FDCWD, open.as_str(), mode, FchmodatFlags::FollowSymlink)
                 .map_err(|e| io_error("set the mode of", &self.path, &e.into()))?;
         }
         Ok(Outcome::default())
@@ -147,7 +160,8 @@ impl Act for SetAttributes {
 /// Seconds since 1970 as the kernel takes them.
 fn timespec(seconds: f64) -> TimeSpec {
     let whole = seconds.floor();
-    TimeSpec::seconds(whole as i64) + TimeSpec::nanoseconds(((seconds - whole) * 1e9) as i64)
+    // Not by nanoseconds since 1970: they end in 2262.
+    TimeSpec::new(whole as i64, (((seconds - whole) * 1e9) as i64).min(999_999_999))
 }
 
 impl Act for Touch {

@@ -9,6 +9,7 @@ use crate::host::real::xattrs_of;
 use crate::host::{Change, ChangeError, Diff, FileKind, Outcome, Overlay, RealHost, Stat, View, ViewError, clock};
 use serde_json::json;
 use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -29,7 +30,7 @@ struct Prepared {
 impl WriteFile {
     /// The checks a dry run and the real thing share.
     fn prepare(&self, view: &Overlay<'_>) -> Result<Prepared, ChangeError> {
-        let spot = spot(view, &self.path, true)?;
+        let spot = spot(view, &self.path, self.follow)?;
         if let Some(stat) = &spot.stat {
             if stat.kind != FileKind::File {
                 return Err(ChangeError::new(format!(
@@ -152,9 +153,12 @@ impl Act for WriteFile {
     }
 
     fn verify(&self, view: &dyn View) -> Result<(), ChangeError> {
-        let Some(stat) = view.stat(&self.path, true)? else {
+        let Some(stat) = view.stat(&self.path, self.follow)? else {
             return Err(ChangeError::new(format!("{} should be there now, but is not", self.path.display())));
         };
+        if stat.kind != FileKind::File {
+            return Err(ChangeError::new(format!("{} should be a file now, but is {}", self.path.display(), kind_word(stat.kind))));
+        }
         same_attributes(&self.path, &stat, self.mode, self.uid, self.gid)?;
         // Written by root, a file may be unreadable only to nobody; written by others, its new mode may shut them out.
         if !crate::host::rights::permits(view, &stat, 0o4) {
@@ -172,7 +176,7 @@ impl Act for WriteFile {
     }
 
     fn undo(&self, before: &dyn View) -> Result<Vec<Change>, String> {
-        restore_file(before, &self.path, true, self.secret)
+        restore_file(before, &self.path, self.follow, self.secret)
     }
 }
 
@@ -199,13 +203,21 @@ pub(crate) fn restore_file(before: &dyn View, path: &Path, follow: bool, secret:
         backup: false,
         validate: None,
         secret,
+        // There is no link in the path: one that is put there later is none of ours.
+        follow: false,
     })])
 }
 
 /// Copies the file at `place` beside it, with attributes, under Ansible's name for backups.
 fn back_up(place: &Path, old: &Stat) -> Result<PathBuf, ChangeError> {
     let failed = |e: &io::Error| io_error("back up", place, e);
-    let mut from = std::fs::File::open(place).map_err(|e| failed(&e))?;
+    // Who may write to the folder may have put a link there since it was looked at, to a file that is not theirs to read.
+    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
+    let mut from = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(place).map_err(|e| failed(&e))?;
+    let found = from.metadata().map_err(|e| failed(&e))?;
+    if (found.dev(), found.ino()) != (old.dev, old.ino) {
+        return Err(ChangeError::new(format!("cannot back up {}: another file has taken its place just now", place.display())));
+    }
     // The name tells the second: a file may be backed up several times in one. A bound, as each try costs a call.
     let mut tries = 0..1000;
     let (backup, mut to) = loop {
@@ -261,5 +273,27 @@ fn blank_stat() -> Stat {
         nlink: 1,
         dev: 0,
         rdev: (0, 0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_backed_up_but_what_was_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("f");
+        std::fs::write(&place, "mine").unwrap();
+        let looked_at = RealHost.stat(&place, false).unwrap().unwrap();
+        std::fs::write(folder.path().join("secret"), "root's").unwrap();
+        std::fs::remove_file(&place).unwrap();
+        std::os::unix::fs::symlink("secret", &place).unwrap();
+        back_up(&place, &looked_at).unwrap_err();
+        std::fs::rename(folder.path().join("secret"), &place).unwrap();
+        let said = back_up(&place, &looked_at).unwrap_err().message;
+        assert!(said.contains("another file has taken its place"), "{said}");
+        assert_eq!(RealHost.list(folder.path()).unwrap(), ["f"], "no copy is made");
+        back_up(&place, &RealHost.stat(&place, false).unwrap().unwrap()).unwrap();
     }
 }

@@ -3,12 +3,13 @@
 //! mount(8) does it: it knows every option of every filesystem. What it did is then read back from the kernel's own table.
 
 use super::options::{self, missing_options, own_options};
+use super::run::capture;
 use crate::host::act::Act;
 use crate::host::block::{self, Disk};
 use crate::host::change::{MountChange, Unmount};
+use crate::host::rights::is_root_or;
 use crate::host::{Change, ChangeError, FileKind, Mount, Outcome, Overlay, RealHost, View, ViewError};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// A [`MountChange`] as a new mount.
 pub(crate) struct AsMount<'a>(pub &'a MountChange);
@@ -96,8 +97,17 @@ fn topmost(view: &dyn View, target: &Path) -> Result<Option<Mount>, ChangeError>
     Ok(mounts.into_iter().rev().find(|m| m.target == target))
 }
 
+/// Fails where this is not root: mount(8) takes device and options from nobody else.
+fn only_root(what: &str, target: &Path, view: &dyn View) -> Result<(), ChangeError> {
+    if is_root_or(view, None) {
+        return Ok(());
+    }
+    Err(ChangeError::new(format!("{} can't be {what}: only root may; use `become: true`", target.display())))
+}
+
 fn check_target(change: &MountChange, view: &dyn View) -> Result<(), ChangeError> {
     let target = &change.target;
+    only_root("mounted", target, view)?;
     let stat = view.stat(target, true)?;
     if stat.is_none_or(|s| s.kind != FileKind::Directory) {
         return Err(ChangeError::new(format!("{} is not a directory to mount on", target.display())));
@@ -108,15 +118,16 @@ fn check_target(change: &MountChange, view: &dyn View) -> Result<(), ChangeError
     Ok(())
 }
 
-fn run(program: &str, args: &[&std::ffi::OsStr], what: &str) -> Result<(), ChangeError> {
-    let Some(path) = RealHost.program(program) else {
-        return Err(ChangeError::new(format!("{program} is not installed on this host")));
-    };
-    let out = Command::new(path).args(args).output().map_err(|e| ChangeError::new(format!("{program} can't be started: {e}")))?;
-    if out.status.success() {
+fn run(argv: &[&str], what: &str) -> Result<(), ChangeError> {
+    let words: Vec<String> = argv.iter().map(|a| (*a).to_owned()).collect();
+    let out = capture(&words, None, None, &[]).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => ChangeError::new(format!("{} is not installed on this host", argv.first().unwrap_or(&""))),
+        _ => ChangeError::new(format!("{what} failed: {}", crate::host::real::words(&e))),
+    })?;
+    if out.rc == 0 {
         return Ok(());
     }
-    Err(ChangeError::new(format!("{what} failed: {}", String::from_utf8_lossy(&out.stderr).trim())))
+    Err(ChangeError::new(format!("{what} failed: {}", out.stderr.trim())))
 }
 
 impl Act for AsMount<'_> {
@@ -144,9 +155,8 @@ impl Act for AsMount<'_> {
         check_target(self.0, &RealHost)?;
         let device = device(self.0, &RealHost)?;
         let options = options::for_mount(&self.0.options);
-        let args: [&std::ffi::OsStr; 6] =
-            ["-t".as_ref(), self.0.fstype.as_ref(), "-o".as_ref(), options.as_ref(), device.as_ref(), self.0.target.as_ref()];
-        run("mount", &args, &format!("mounting {} on {}", device.display(), self.0.target.display()))?;
+        let (device, target) = (device.to_string_lossy(), self.0.target.to_string_lossy());
+        run(&["mount", "-t", &self.0.fstype, "-o", &options, &device, &target], &format!("mounting {device} on {target}"))?;
         Ok(Outcome::default())
     }
 
@@ -209,8 +219,8 @@ impl Act for AsRemount<'_> {
         let (target, mount) = (&self.0.target, self.mounted(&RealHost)?);
         let options = options::for_remount(&self.0.options, &mount.options);
         // Told both, mount(8) adds no options of fstab.
-        let args: [&std::ffi::OsStr; 4] = ["-o".as_ref(), options.as_ref(), mount.source.as_ref(), target.as_ref()];
-        run("mount", &args, &format!("remounting {}", target.display()))?;
+        let target = target.to_string_lossy();
+        run(&["mount", "-o", &options, &mount.source, &target], &format!("remounting {target}"))?;
         Ok(Outcome::default())
     }
 
@@ -230,6 +240,7 @@ impl AsRemount<'_> {
     /// What is mounted, if it can be remounted with these options.
     fn mounted(&self, view: &dyn View) -> Result<Mount, ChangeError> {
         let target = &self.0.target;
+        only_root("remounted", target, view)?;
         let mount = topmost(view, target)?.ok_or_else(|| ChangeError::new(format!("nothing is mounted on {}", target.display())))?;
         match options::fixed_at_mount(&self.0.fstype, &missing_options(&self.0.options, &mount)) {
             Some(fixed) => Err(fixed_error(target, fixed)),
@@ -245,27 +256,34 @@ fn fixed_error(target: &Path, option: &str) -> ChangeError {
     ))
 }
 
+impl Unmount {
+    /// What is known to fail.
+    fn check(&self, view: &dyn View) -> Result<(), ChangeError> {
+        if self.target == Path::new("/") {
+            return Err(ChangeError::new("the root filesystem is not unmounted"));
+        }
+        only_root("unmounted", &self.target, view)?;
+        if topmost(view, &self.target)?.is_none() {
+            return Err(ChangeError::new(format!("nothing is mounted on {}", self.target.display())));
+        }
+        Ok(())
+    }
+}
+
 impl Act for Unmount {
     fn describe(&self) -> String {
         format!("unmount {}", self.target.display())
     }
 
     fn predict(&self, overlay: &mut Overlay<'_>) -> Result<Outcome, ChangeError> {
-        if self.target == Path::new("/") {
-            return Err(ChangeError::new("the root filesystem is not unmounted"));
-        }
-        if topmost(overlay, &self.target)?.is_none() {
-            return Err(ChangeError::new(format!("nothing is mounted on {}", self.target.display())));
-        }
+        self.check(overlay)?;
         overlay.remove_mount(&self.target);
         Ok(Outcome::default())
     }
 
     fn perform(&self) -> Result<Outcome, ChangeError> {
-        if self.target == Path::new("/") {
-            return Err(ChangeError::new("the root filesystem is not unmounted"));
-        }
-        let unmounted = run("umount", &[self.target.as_ref()], &format!("unmounting {}", self.target.display()));
+        self.check(&RealHost)?;
+        let unmounted = run(&["umount", &self.target.to_string_lossy()], &format!("unmounting {}", self.target.display()));
         unmounted.map(|()| Outcome::default()).map_err(|e| {
             let who = users(&self.target);
             if who.is_empty() { e } else { ChangeError::new(format!("{}; in use by {}", e.message, who.join(", "))) }
@@ -284,13 +302,14 @@ impl Act for Unmount {
         if mount.root != "/" && mount.device.0 != 0 {
             return Err(format!("it was a bind mount, of {} of {}", mount.root, mount.source));
         }
-        let change = MountChange {
-            source: mount.source.clone(),
-            device: Some(mount.source.into()),
-            target: self.target.clone(),
-            fstype: mount.fstype,
-            options: mount.options,
+        // By UUID where there is one: when this is undone, another disk may have the kernel name.
+        let held = before.probe(Path::new(&mount.source)).map(|p| p.signatures).unwrap_or_default();
+        let uuid = held.into_iter().find(|s| s.kind == mount.fstype && s.kind != "btrfs").and_then(|s| s.uuid);
+        let (source, device) = match uuid {
+            Some(uuid) => (format!("UUID={uuid}"), None),
+            None => (mount.source.clone(), Some(mount.source.into())),
         };
+        let change = MountChange { source, device, target: self.target.clone(), fstype: mount.fstype, options: mount.options };
         Ok(vec![Change::Mount(change)])
     }
 }

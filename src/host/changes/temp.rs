@@ -3,12 +3,15 @@
 use super::spot::io_error;
 use crate::host::ChangeError;
 use nix::libc;
+use sha2::{Digest, Sha256};
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A new file beside its future place; removed when dropped before [`Temp::rename`].
@@ -24,7 +27,18 @@ pub(crate) struct Temp {
 pub(crate) fn temp_name(folder: &Path) -> PathBuf {
     static COUNTER: AtomicU32 = AtomicU32::new(0);
     // Starts with a dot and ends in none of the suffixes that folders of snippets are read by.
-    folder.join(format!(".fettle.{}.{}.tmp", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed)))
+    folder.join(format!(".fettle.{}.{}.{}.tmp", here(), std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed)))
+}
+
+/// Where numbers of processes mean what they mean here: this boot of this host, and the container. Folders are shared between hosts.
+fn here() -> &'static str {
+    static HERE: OnceLock<String> = OnceLock::new();
+    HERE.get_or_init(|| {
+        let boot = std::fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let processes = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+        let hash = Sha256::new().chain_update(boot).chain_update(processes.as_os_str().as_bytes()).finalize();
+        hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    })
 }
 
 impl Temp {
@@ -50,14 +64,14 @@ impl Drop for Temp {
     }
 }
 
-/// The process that made a temporary file, by its name.
+/// The process here that made a temporary file, by its name.
 fn maker(name: &str) -> Option<i32> {
-    let (pid, count) = name.strip_prefix(".fettle.")?.strip_suffix(".tmp")?.split_once('.')?;
+    let (pid, count) = name.strip_prefix(".fettle.")?.strip_prefix(here())?.strip_prefix('.')?.strip_suffix(".tmp")?.split_once('.')?;
     count.parse::<u32>().ok()?;
     pid.parse().ok().filter(|pid| *pid > 0)
 }
 
-/// Removes temporary files of processes that are no more from `folder`. One that can't be removed does no harm.
+/// Removes temporary files of processes of this host that are no more from `folder`. One that can't be removed does no harm.
 fn remove_left(folder: &Path) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let gone = |pid| nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None) == Err(nix::errno::Errno::ESRCH);
@@ -105,14 +119,19 @@ mod tests {
         let mut child = std::process::Command::new("true").spawn().unwrap();
         let dead = child.id();
         child.wait().unwrap();
-        let (left, living) = (format!(".fettle.{dead}.0.tmp"), format!(".fettle.{}.99.tmp", std::process::id()));
-        let others = [".fettle.tmp", ".fettle.x.0.tmp", ".fettle.0.0.tmp", ".fettle.-1.0.tmp", "a.tmp", living.as_str()];
-        for name in others.iter().chain([&left.as_str()]) {
+        let of = |host: &str, rest: &str| format!(".fettle.{host}.{rest}.tmp");
+        let left = of(here(), &format!("{dead}.0"));
+        // On another host, or before a boot, the number is another process's.
+        let living = format!("{}.99", std::process::id());
+        let elsewhere = [of("0123456789ab", &format!("{dead}.0")), format!(".fettle.{dead}.0.tmp"), of(here(), &living)];
+        let others = [".fettle.tmp", "a.tmp"].map(str::to_owned).into_iter().chain(["x.0", "0.0", "-1.0"].map(|rest| of(here(), rest)));
+        let others: Vec<String> = others.chain(elsewhere).collect();
+        for name in others.iter().chain([&left]) {
             std::fs::write(folder.path().join(name), "").unwrap();
         }
         drop(Temp::create(folder.path()).unwrap());
         for name in others {
-            assert!(folder.path().join(name).exists(), "{name}");
+            assert!(folder.path().join(&name).exists(), "{name}");
         }
         assert!(!folder.path().join(left).exists());
     }

@@ -88,8 +88,9 @@ fn any_change(dice: &mut Dice, root: &Path, ids: &[u32]) -> Change {
     let (uid, gid) = (id(), id());
     match dice.roll(12) {
         0..=2 => {
-            let content = dice.pick(&["", "one\n", "two\nlines\n", "\0\u{1}binary"]).into();
-            Change::WriteFile(WriteFile { path, content, mode, uid, gid, backup: false, validate: None, secret: false })
+            let content = dice.pick(&["", "one\n", "two\nlines\n", "\0\u{1}binary"]);
+            let (content, is_one) = (content.into(), content == "one\n");
+            Change::WriteFile(WriteFile { path, content, mode, uid, gid, backup: false, validate: None, secret: false, follow: !is_one })
         }
         3 | 4 => Change::MakeDirectory(MakeDirectory { path, mode, uid, gid }),
         5 => Change::Touch(Touch { path, atime: None, mtime: dice.pick(&[None, Some(1_000_000.5)]) }),
@@ -228,7 +229,15 @@ fn in_a_process_acting_as_another_user() {
             backup: false,
             validate: None,
             secret: false,
+            follow: true,
         })
+    };
+    let mount = MountChange {
+        source: "/dev/null".into(),
+        device: None,
+        target: "/proc".into(),
+        fstype: "xfs".into(),
+        options: vec!["noatime".into()],
     };
     {
         let _guard = identity::assume(&user).unwrap();
@@ -242,12 +251,19 @@ fn in_a_process_acting_as_another_user() {
             Change::SetAttributes(SetAttributes { path: "/etc/passwd".into(), mode: Some(0o666), uid: None, gid: None, follow: true }),
             Change::Remove(Remove { path: "/etc/passwd".into() }),
             Change::SetSysctl(SetSysctl { key: "net.ipv4.ip_forward".into(), value: "0".into() }),
+            Change::Mount(mount.clone()),
+            Change::Remount(mount),
+            Change::Unmount(Unmount { target: "/proc".into() }),
         ] {
             let mut over = Overlay::new(&RealHost);
             let predicted = change.predict(&mut over).unwrap_err();
             assert_eq!(change.perform().unwrap_err(), predicted);
-            assert!(predicted.message.contains("permission") || predicted.message.contains("only its owner"), "{predicted}");
+            let words = ["permission", "only its owner", "only root may"];
+            assert!(words.iter().any(|w| predicted.message.contains(w)), "{predicted}");
         }
+        // What polkit allows whom nobody can ask beforehand.
+        let reload = Change::Unit(UnitChange { unit: String::new(), action: UnitAction::DaemonReload });
+        assert!(reload.predict(&mut Overlay::new(&RealHost)).unwrap_err().unknown.is_some());
         let run = |text: &str| {
             let argv = vec!["/bin/sh".into(), "-c".into(), text.into()];
             Run { argv, chdir: None, stdin: None, environment: vec![], secret: false }.perform().unwrap().fields["stdout"].clone()
@@ -290,6 +306,7 @@ fn replacing_a_file_keeps_owner_mode_and_extended_attributes() {
         backup: true,
         validate: Some("grep -q new %s".into()),
         secret: false,
+        follow: true,
     };
     let outcome = change.perform().unwrap();
     change.verify(&RealHost).unwrap();
@@ -391,4 +408,81 @@ fn a_predicted_sysctl_shows_to_those_after_it() {
     assert_eq!(over.stat(path, true).unwrap().unwrap().size, 0, "the kernel gives such files no size");
     over.mark_unknown(path, "a command ran");
     assert!(matches!(over.read(path), Err(ViewError::Unknown(_))));
+}
+
+#[test]
+fn a_link_that_was_planted_since_is_not_written_through() {
+    let folder = tempfile::tempdir().unwrap();
+    let (secret, place) = (folder.path().join("secret"), folder.path().join("place"));
+    std::fs::write(&secret, "kept").unwrap();
+    std::os::unix::fs::symlink(&secret, &place).unwrap();
+    let write = |follow| WriteFile {
+        path: place.clone(),
+        content: b"new".into(),
+        mode: None,
+        uid: None,
+        gid: None,
+        backup: true,
+        validate: None,
+        secret: false,
+        follow,
+    };
+    let predicted = write(false).predict(&mut Overlay::new(&RealHost)).unwrap_err();
+    assert!(predicted.message.contains("is a symbolic link"), "{predicted}");
+    assert_eq!(write(false).perform().unwrap_err(), predicted);
+    assert!(write(false).verify(&RealHost).is_err(), "what is behind a link is not what was asked for");
+    assert_eq!(std::fs::read(&secret).unwrap(), b"kept");
+    // Journals of before say nothing of links, and meant to follow them.
+    let mut old = serde_json::to_value(write(true)).unwrap();
+    old.as_object_mut().unwrap().remove("follow");
+    assert_eq!(serde_json::from_value::<WriteFile>(old).unwrap(), write(true));
+    write(true).perform().unwrap();
+    assert_eq!(std::fs::read(&secret).unwrap(), b"new");
+    // Attributes are set on what was looked at, links too.
+    let attributes =
+        SetAttributes { path: place.clone(), mode: None, uid: Some(nix::unistd::geteuid().as_raw()), gid: None, follow: false };
+    attributes.perform().unwrap();
+    assert_eq!(RealHost.stat(&place, false).unwrap().unwrap().kind, FileKind::Symlink);
+}
+
+#[test]
+fn times_beyond_the_year_2262_are_set() {
+    let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    // 9999, and before 1970.
+    for mtime in [253_370_764_800.0, -1.5] {
+        let change = Touch { path: folder.path().join("f"), atime: Some(mtime), mtime: Some(mtime) };
+        change.perform().unwrap();
+        change.verify(&RealHost).unwrap();
+    }
+}
+
+#[test]
+fn what_is_unmounted_comes_back_by_its_uuid() {
+    use crate::host::{Blank, Mount, Probe, Signature};
+    let mut host = Overlay::new(&Blank);
+    let of = |kind: &str, uuid: Option<&str>| Signature {
+        kind: kind.into(),
+        partition_table: false,
+        uuid: uuid.map(str::to_owned),
+        label: None,
+    };
+    for (disk, held) in [("/dev/sdb", vec![of("xfs", Some("aa-bb"))]), ("/dev/sdc", vec![])] {
+        host.set_probe(disk, Probe { signatures: held });
+        let target = PathBuf::from(disk.replace("dev", "ais"));
+        host.add_mount(Mount {
+            target: target.clone(),
+            source: disk.into(),
+            device: (8, 16),
+            root: "/".into(),
+            fstype: "xfs".into(),
+            options: vec![],
+        });
+        let undo = Unmount { target }.undo(&host).unwrap();
+        let Change::Mount(back) = &undo[0] else { panic!("{undo:?}") };
+        let expected = match disk {
+            "/dev/sdb" => ("UUID=aa-bb", None),
+            _ => (disk, Some(PathBuf::from(disk))),
+        };
+        assert_eq!((back.source.as_str(), back.device.clone()), expected);
+    }
 }

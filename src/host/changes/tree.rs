@@ -10,7 +10,7 @@ use crate::host::{Change, ChangeError, FileKind, Outcome, Overlay, RealHost, Sta
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag};
-use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, fstat, fstatat};
+use nix::sys::stat::{Mode, fchmod, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
@@ -52,11 +52,13 @@ impl Act for MakeDirectory {
         let (spot, mode) = self.prepare(&Overlay::new(&RealHost))?;
         nix::unistd::mkdir(&spot.path, Mode::from_bits_truncate(0o700)).map_err(|e| io_error("make", &self.path, &e.into()))?;
         // Should this fail, the directory stays, closed to others; the next run sets its attributes.
+        // Who may write to the folder may have put a link in its place.
+        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let made = nix::fcntl::open(&spot.path, flags, Mode::empty()).map_err(|e| io_error("set the mode of", &self.path, &e.into()))?;
         if self.uid.is_some() || self.gid.is_some() {
-            std::os::unix::fs::lchown(&spot.path, self.uid, self.gid).map_err(|e| io_error("set the owner of", &self.path, &e))?;
+            std::os::unix::fs::fchown(&made, self.uid, self.gid).map_err(|e| io_error("set the owner of", &self.path, &e))?;
         }
-        fchmodat(nix::fcntl::AT_FDCWD, &spot.path, Mode::from_bits_truncate(mode), FchmodatFlags::FollowSymlink)
-            .map_err(|e| io_error("set the mode of", &self.path, &e.into()))?;
+        fchmod(&made, Mode::from_bits_truncate(mode)).map_err(|e| io_error("set the mode of", &self.path, &e.into()))?;
         sync_folder(&spot.folder)?;
         Ok(Outcome::default())
     }

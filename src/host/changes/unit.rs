@@ -5,6 +5,7 @@ use crate::host::act::Act;
 use crate::host::change::{UnitAction, UnitChange};
 use crate::host::overlay::unit_name;
 use crate::host::real::words;
+use crate::host::rights::is_root_or;
 use crate::host::{Change, ChangeError, FileKind, Outcome, Overlay, RealHost, UnitState, View};
 use serde_json::json;
 use std::path::Path;
@@ -84,6 +85,15 @@ impl UnitChange {
         Ok(())
     }
 
+    /// Whether systemd will do it for who asks. To others than root polkit may allow it, and nobody can ask that beforehand.
+    fn allowed(&self, view: &dyn View) -> Result<(), ChangeError> {
+        if is_root_or(view, None) {
+            return Ok(());
+        }
+        let why = "whether systemd does this for a user who is not root shows when it is asked; with `become: true` it does";
+        Err(ChangeError { unknown: Some(why.into()), ..self.error(why) })
+    }
+
     fn run(&self) -> Result<Captured, ChangeError> {
         let mut argv = vec!["systemctl".to_owned(), "--no-pager".into(), "--no-ask-password".into(), self.action.verb().into()];
         if self.action != UnitAction::DaemonReload {
@@ -147,11 +157,13 @@ impl Act for UnitChange {
 
     fn predict(&self, overlay: &mut Overlay<'_>) -> Result<Outcome, ChangeError> {
         if self.action == UnitAction::DaemonReload {
+            self.allowed(overlay)?;
             overlay.reload_units();
             return Ok(Outcome::default());
         }
         let mut state = overlay.unit(&self.unit)?;
         self.check(&state, overlay)?;
+        self.allowed(overlay)?;
         let set = |state: &mut UnitState, active: &str, sub: &str| {
             state.active = active.into();
             state.sub = sub.into();

@@ -58,3 +58,16 @@ pub(super) fn gone(
     }
     Ok((place.listed, uuid))
 }
+
+/// `text`, the fstab as it is, without the lines of these mount points that are about another filesystem than those of `new`; `None`:
+/// there is no such line.
+pub(super) fn without<'p>(text: &str, new: &Fstab, places: impl Iterator<Item = &'p Path>) -> Option<String> {
+    let mut fstab = Fstab::parse(text);
+    for place in places {
+        let source = |of: &Fstab| of.at(place).ok().flatten().map(|e| e.source.to_ascii_lowercase());
+        if source(&fstab) != source(new) {
+            fstab.remove(place).ok()?;
+        }
+    }
+    Some(fstab.text()).filter(|without| without != text)
+}

@@ -5,7 +5,7 @@ mod disk;
 mod gone;
 mod place;
 
-use super::{Arg, Args, Context, FreeForm, Kind, Module, Plan, PlanError, paths};
+use super::{Arg, Args, Context, FreeForm, Kind, Module, Plan, PlanError, paths, systemd};
 use crate::host::block::{self, Disk};
 use crate::host::change::{SetAttributes, Unmount, WriteFile};
 use crate::host::fstab::Fstab;
@@ -27,7 +27,7 @@ pub const MODULE: Module = Module {
           refused, all of a host together, before anything is changed. A disk that holds something is formatted only if `wipe` \
           names it, and an XFS that fettle itself has made (on another host, or before this one was installed anew) only if `wipe` names \
           its UUID, so `wipe` can stay in an inventory. What `wipe` names must be among the disks of the task, or gone. A foreign XFS is \
-          mounted as it is only with `adopt`. What a mkfs of fettle's left when it was interrupted is formatted again. Filesystems are mounted by UUID. The UUID is derived from \
+          mounted as it is only with `adopt`. What a mkfs of fettle's left when it was interrupted is formatted again. Filesystems are mounted by UUID, and systemd, where it runs, is made to read fstab again. The UUID is derived from \
           the host's machine id and the disk's serial number or WWN, so that a dry run can show it, and a filesystem that an \
           interrupted run has made is known as ours by the next one. What is prepared keeps the mount point it has in /etc/fstab, though \
           its disk may have another kernel name since the last boot.",
@@ -195,20 +195,33 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
     plan.changes.append(&mut steps.format);
     plan.changes.append(&mut paths::missing_folders(view, steps.mount_points.iter().map(PathBuf::as_path))?);
     plan.changes.append(&mut steps.unmount.iter().map(|t| Change::Unmount(Unmount { target: t.clone() })).collect());
-    // First what may fail: a line that can't be mounted would stay for the next boot. A run that ends between the two is
-    // completed by the next one.
-    plan.changes.append(&mut steps.mount);
-    if new_text != text {
-        plan.changes.push(Change::WriteFile(WriteFile {
+    let write = |content: String| {
+        Change::WriteFile(WriteFile {
             path: FSTAB.into(),
-            content: new_text.into_bytes(),
+            content: content.into_bytes(),
             mode: text.is_empty().then_some(0o644),
             uid: None,
             gid: None,
             backup: false,
             validate: None,
             secret: false,
-        }));
+            follow: true,
+        })
+    };
+    let reload = systemd::reload(context)?;
+    if let Some(reload) = reload.as_ref().filter(|_| !steps.mount_points.is_empty()) {
+        // Before version 249 systemd unmounts at once what is mounted where a unit of its own, made of a line that was there when it
+        // last looked, waits for another disk.
+        let places = chosen.iter().map(|c| &c.place).filter(|p| steps.mount_points.contains(&p.target));
+        plan.changes.extend(gone::without(&text, &fstab, places.map(|p| p.listed.as_path())).map(write));
+        plan.changes.push(reload.clone());
+    }
+    // First what may fail: a line that can't be mounted would stay for the next boot. A run that ends between the two is
+    // completed by the next one.
+    plan.changes.append(&mut steps.mount);
+    if new_text != text {
+        plan.changes.push(write(new_text));
+        plan.changes.extend(reload);
     }
     if mounting {
         for Chosen { place, .. } in &chosen {

@@ -84,6 +84,7 @@ fn kinds(plan: &Plan) -> Vec<&'static str> {
             Change::Remount(_) => "remount",
             Change::Unmount(_) => "unmount",
             Change::SetAttributes(_) => "attributes",
+            Change::Unit(_) => "reload",
             _ => "other",
         })
         .collect()

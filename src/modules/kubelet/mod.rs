@@ -118,6 +118,7 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
         backup: false,
         validate: None,
         secret: context.secret,
+        follow: true,
     }));
     Ok(plan)
 }

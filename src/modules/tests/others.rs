@@ -206,6 +206,30 @@ fn filesystems_are_mounted_before_fstab_says_so() {
 }
 
 #[test]
+fn systemd_reads_fstab_again_before_and_after_a_mount() {
+    let old = "UUID=aa\t/ais/sdb\txfs\tnoatime\t0 0\n";
+    let mut host = host(&[("/dev/sdb", ""), ("/etc/fstab", old), ("/other", old)]);
+    host.set_directory("/run/systemd/system", 0o755, 0, 0);
+    host.set_directory("/ais/sdb", 0o755, 0, 0);
+    let args =
+        |state: &str| json!({"path": "/ais/sdb", "src": "/dev/sdb", "fstype": "xfs", "opts": "noatime", "state": state, "backup": true});
+    let reload = "make systemd read its unit files again";
+    let new = plan(&host, "mount", args("mounted")).unwrap().changes;
+    let kept: Vec<bool> = new.iter().filter_map(|c| if let Change::WriteFile(w) = c { Some(w.backup) } else { None }).collect();
+    assert_eq!(kept, [true, false], "one copy, of what was there");
+    let (said, _) = settle(&mut host, "mount", args("mounted"));
+    let expected =
+        ["replace /etc/fstab (0 bytes)", reload, "mount /dev/sdb on /ais/sdb", "replace /etc/fstab (34 bytes)", reload].map(str::to_owned);
+    assert_eq!(said, expected);
+    assert_eq!(settle(&mut host, "mount", args("unmounted")).0, ["unmount /ais/sdb"]);
+    assert_eq!(settle(&mut host, "mount", args("mounted")).0, [reload, "mount /dev/sdb on /ais/sdb"]);
+    assert_eq!(settle(&mut host, "mount", args("absent")).0, ["unmount /ais/sdb", "replace /etc/fstab (0 bytes)", reload]);
+    let mut other = args("absent");
+    other["fstab"] = json!("/other");
+    assert_eq!(settle(&mut host, "mount", other).0, ["replace /other (0 bytes)"], "systemd does not read that");
+}
+
+#[test]
 fn a_mount_gets_back_what_was_taken_off_and_options_that_do_not_show_are_no_failure() {
     let mut host = host(&[("/dev/sdb", ""), ("/etc/fstab", "")]);
     let args = |fstype: &str, opts: &str| json!({"path": "/m", "src": "/dev/sdb", "fstype": fstype, "opts": opts, "state": "mounted"});

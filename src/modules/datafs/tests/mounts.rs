@@ -173,3 +173,37 @@ fn what_is_left_of_a_dead_disk_can_be_taken_away_by_its_mount_point() {
     let message = refused(&o, json!({"filesystems": [{"device": "S9", "path": "/ais/sda"}], "state": "absent"}));
     assert!(message.contains("/dev/sda is mounted there"), "{message}");
 }
+
+#[test]
+fn systemd_knows_of_a_line_before_it_can_act_by_it() {
+    let mut before = prepared(["S1", "S2", "S3"]);
+    before.set_directory("/run/systemd/system", 0o755, 0, 0);
+    assert_eq!(kinds(&run(&before, json!({"devices": ["sda", "sdb"]})).unwrap()), SETTLED);
+    // The disk behind /ais/sda was replaced: its line has the UUID of the old one.
+    let mut o = rebooted(&before, ["S9", "S2", "S3"], ["sda", "sdb", "sdc"], true);
+    o.set_directory("/run/systemd/system", 0o755, 0, 0);
+    o.remove_mount(Path::new("/ais/sda"));
+    o.set_probe("/dev/sda", Probe { signatures: vec![] });
+    let args = json!({"devices": ["sda", "sdb"]});
+    let plan = run(&o, args.clone()).unwrap();
+    assert_eq!(kinds(&plan), ["format", "mkdir", "write", "reload", "mount", "write", "reload", "attributes"]);
+    let written: Vec<String> = plan
+        .changes
+        .iter()
+        .filter_map(|c| if let Change::WriteFile(w) = c { Some(String::from_utf8(w.content.clone()).unwrap()) } else { None })
+        .collect();
+    let of = |text: &str| [" / ", "/ais/sda", "/ais/sdb"].map(|target| text.matches(target).count());
+    assert_eq!((of(&written[0]), of(&written[1])), ([1, 0, 1], [1, 1, 1]), "only what is wrong goes before");
+    for done in 0..=plan.changes.len() {
+        let mut o = o.clone();
+        assert_eq!(apply::predict_all(&plan.changes[..done], &mut o, apply::Options::default()).error(), None);
+        apply(&mut o, args.clone());
+        let sorted = |text: &str| text.lines().map(str::to_owned).collect::<std::collections::BTreeSet<_>>();
+        assert_eq!((kinds(&run(&o, args.clone()).unwrap()), sorted(&fstab(&o))), (vec![], sorted(&written[1])), "after {done}");
+    }
+    apply(&mut o, args);
+    // A line that is right stays where it is, but systemd may not have seen it.
+    o.remove_mount(Path::new("/ais/sda"));
+    assert_eq!(apply(&mut o, json!({"devices": ["sda"]})), ["reload", "mount", "attributes"]);
+    assert_eq!(apply(&mut o, json!({"devices": ["sda"], "state": "absent"})), ["unmount", "write", "reload"]);
+}
