@@ -382,6 +382,10 @@ fn answer(method: &str, path: &str, body: &[u8], cluster: &Mutex<Cluster>, info:
                 }
                 "decommission-node" => {
                     let pod = members.iter().find(|p| message["value"]["sid"] == *p.name)?;
+                    if pod.name == state.primary {
+                        let message = format!("node p[{}] is the current primary, cannot perform action \"{action}\"", pod.name);
+                        return Some(refused(500, "", &message));
+                    }
                     if pod.role == Role::Target && state.flags(&pod.name) & 16 == 0 {
                         state.harm.push(format!("{} left with its objects", pod.name));
                     }
