@@ -437,11 +437,32 @@ targets:
     for host in ["node01", "node02"] {
         lab.sh(host, "mkdir -p /ais/sda/ais/ais/target /ais/sda/ais/other /etc/ais/ais/ais/target; touch /ais/sda/ais/ais/target/object");
     }
+    // Hosts that are not this cluster's nodes: nothing is taken away, neither there nor of the cluster.
+    let names = plane.folder().join("names.ini");
+    std::fs::write(&names, "[all]\nnode01 node_name=node02\nnode02 node_name=node01\n").unwrap();
+    let all = ["--yes", "--state", "--data", "--data-of", "ais"];
+    let output = run("delete", &[&["-i", names.to_str().unwrap()], all.as_slice()].concat());
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("node02 is not the node node01: the node has the address") && text.contains("Nothing was deleted"), "{text}");
+    assert!(!text.contains("StatefulSet ais/ais-target: deleted"), "{text}");
+    assert_eq!(lab.sh("node01", "ls /ais/sda/ais/ais/target"), "object");
+
     let output = run("delete", &["--yes"]);
     assert!(output.status.success(), "{}", said(&output));
+    // Which cluster it is about.
+    assert!(said(&output).contains("Cluster ais in namespace ais at https://"), "{}", said(&output));
     assert_eq!(lab.sh("node01", "ls /ais/sda/ais/ais/target"), "object");
-    let output = run("delete", &["--yes", "--state", "--data", "--data-of", "ais"]);
+    // A node that is gone can be another cluster's, too; or it was taken away on purpose.
+    plane.with(|server| async move { server.delete(kind("Node").unwrap(), None, "node02", None, false, false).await.unwrap() });
+    let output = run("delete", &all);
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("Kubernetes has no node node02; if it had, and the hosts are to be cleared all the same: --any-host"), "{text}");
+    assert_eq!(lab.sh("node01", "ls /ais/sda/ais/ais/target"), "object");
+    let output = run("delete", &[all.as_slice(), &["--any-host"]].concat());
     assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(lab.sh("node02", "ls /ais/sda/ais/ais /etc/ais/ais/ais"), "/ais/sda/ais/ais:\n\n/etc/ais/ais/ais:");
     assert_eq!(
         lab.sh("node01", "ls /ais/sda/ais/ais /etc/ais/ais/ais; ls /ais/sda/ais"),
         "/ais/sda/ais/ais:\n\n/etc/ais/ais/ais:\nais\nother"

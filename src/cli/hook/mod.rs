@@ -4,7 +4,6 @@
 //! |---|---|
 //! | `access` | finds the API server |
 //! | `hosts` | looks at hosts, nodes and kubelets, and refuses what is not well |
-//! | `identity` | tells whether a node is the host of its name |
 //! | `change` | changes kubelets, waits for them, puts back what does not come back |
 //! | `stop` | hears Ctrl-C |
 //! | `sysctls` | compares kernel parameters, now and after the next boot |
@@ -14,7 +13,6 @@ mod access;
 mod change;
 mod finish;
 mod hosts;
-mod identity;
 mod stop;
 mod sysctls;
 
