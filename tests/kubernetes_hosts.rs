@@ -6,9 +6,12 @@ mod support;
 use base64::Engine as _;
 use fettle::kube::{Patch, kind};
 use serde_json::Value as Json;
+use std::io::Write;
 use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 use support::Lab;
@@ -16,51 +19,23 @@ use support::control_plane::ControlPlane;
 
 /// What Kubespray leaves on a node, and a `systemctl` that knows one unit. A kubelet of a host with the file `breaks` does not
 /// survive the setting.
-const KUBELET: &str = r#"
-mkdir -p /etc/kubernetes /etc/systemd/system /var/kubelet
-cat >/etc/systemd/system/kubelet.service <<'END'
-[Service]
-EnvironmentFile=-/etc/kubernetes/kubelet.env
-ExecStart=/usr/local/bin/kubelet $KUBE_LOG_LEVEL $KUBELET_ARGS
-END
-printf 'KUBE_LOG_LEVEL="--v=2"\nKUBELET_ARGS="--config=/etc/kubernetes/kubelet-config.yaml \\\n "\n' >/etc/kubernetes/kubelet.env
-printf 'apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n# by hand\nmaxPods: 110\n' >/etc/kubernetes/kubelet-config.yaml
-chmod 600 /etc/kubernetes/*
-cd /var/kubelet
-openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=kubelet -days 2 -keyout key -out cert 2>/dev/null
-cat >/usr/local/bin/systemctl <<'END'
-#!/bin/bash
-cd /var/kubelet
-alive() { kill -0 "$(cat pid 2>/dev/null || echo 999999999)" 2>/dev/null; }
-case " $* " in
-*" show "*)
-    if alive; then state=active sub=running; else state=failed sub=failed; fi
-    printf 'Type=simple\nLoadState=loaded\nActiveState=%s\nSubState=%s\nUnitFileState=enabled\nNeedDaemonReload=no\nMainPID=%s\n' \
-        $state $sub "$(cat pid)"
-    ;;
-*" restart "* | *" start "*)
-    if alive; then kill "$(cat pid)"; fi
-    echo restart >>log
-    list=
-    if grep -q 'net\.\*' /etc/kubernetes/kubelet-config.yaml; then
-        list='"net.*"'
-        [ ! -e breaks ] || { rm -f pid; exit 0; }
-    fi
-    health=ok
-    if [ -n "$list" ] && [ -e sick ]; then health=sick; fi
-    printf 'HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n%s' $health >healthz
-    printf 'HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n{"kubeletconfig":{"allowedUnsafeSysctls":[%s]}}' "$list" >configz
-    sleep 0.2
-    setsid openssl s_server -accept 10250 -cert cert -key key -HTTP -quiet </dev/null >server.log 2>&1 &
-    echo $! >pid
-    # It ends a moment later, and systemd starts it again; and so on.
-    if [ -n "$list" ] && [ -e flaps ]; then (sleep 1.5; systemctl restart kubelet) >/dev/null 2>&1 </dev/null & fi
-    ;;
-esac
-END
-chmod +x /usr/local/bin/systemctl
-/usr/local/bin/systemctl restart kubelet
-"#;
+const KUBELET: &str = include_str!("support/kubelet.sh");
+
+/// The way to the API server of somebody who is not on this machine.
+#[derive(Default)]
+struct Line {
+    cut: AtomicBool,
+    open: Mutex<Vec<TcpStream>>,
+}
+
+impl Line {
+    fn cut(&self) {
+        self.cut.store(true, Ordering::SeqCst);
+        for stream in self.open.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
 
 struct World {
     lab: Lab,
@@ -99,22 +74,32 @@ impl World {
         fettle.arg(path).output().unwrap()
     }
 
+    /// Where hosts reach this machine: the address on the lab's network, that packets to a host leave from.
+    fn listen(&self) -> TcpListener {
+        let toward = UdpSocket::bind("0.0.0.0:0").unwrap();
+        toward.connect((self.lab.state.host("node01").unwrap().address, 9)).unwrap();
+        TcpListener::bind((toward.local_addr().unwrap().ip(), 0)).unwrap()
+    }
+
     /// A kubeconfig as kubeadm writes them, with keys inside, whose server hosts reach.
-    fn kubeconfig_for_hosts(&self) -> String {
+    fn kubeconfig_for_hosts(&self, line: &Arc<Line>) -> String {
         let text = std::fs::read_to_string(&self.plane.admin).unwrap();
         let config = fettle::yaml::parse_one("kubeconfig", &text).unwrap().to_json();
         let (cluster, user) = (&config["clusters"][0]["cluster"], &config["users"][0]["user"]);
         let inside = |path: &Json| base64::engine::general_purpose::STANDARD.encode(std::fs::read(path.as_str().unwrap()).unwrap());
         let server = cluster["server"].as_str().unwrap().trim_start_matches("https://").to_owned();
         // The API server listens on this machine's loopback address, for which its certificate is.
-        // This machine's address on the lab's network: the one that packets to a host leave from.
-        let toward = UdpSocket::bind("0.0.0.0:0").unwrap();
-        toward.connect((self.lab.state.host("node01").unwrap().address, 9)).unwrap();
-        let listener = TcpListener::bind((toward.local_addr().unwrap().ip(), 0)).unwrap();
+        let listener = self.listen();
         let address = listener.local_addr().unwrap();
+        let line = line.clone();
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let Ok(server) = TcpStream::connect(&server) else { continue };
+                let mut open = line.open.lock().unwrap();
+                if line.cut.load(Ordering::SeqCst) {
+                    continue;
+                }
+                open.extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
                 for (mut from, mut to) in [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)] {
                     thread::spawn(move || std::io::copy(&mut from, &mut to).is_ok() && to.shutdown(Shutdown::Write).is_ok());
                 }
@@ -215,6 +200,36 @@ fn the_hook_allows_sysctls_one_kubelet_after_another_and_puts_back_what_breaks()
     what_the_hook_says_of_the_rest(&world);
 }
 
+#[test]
+fn an_api_server_that_is_away_is_no_reason_to_put_kubelets_back() {
+    let Some(world) = World::new(2) else { return };
+    let line: Arc<Line> = Arc::default();
+    let config = world.file("far.conf", &world.kubeconfig_for_hosts(&line));
+    let listener = world.listen();
+    let place = listener.local_addr().unwrap();
+    for host in ["node01", "node02"] {
+        world.lab.sh(host, KUBELET);
+    }
+    // The last thing asked of node02 before it counts as done: then the API server goes away.
+    world.lab.sh("node02", &format!("echo {}/{} >/var/kubelet/tell", place.ip(), place.port()));
+    thread::spawn(move || {
+        let (mut host, _) = listener.accept().unwrap();
+        line.cut();
+        host.write_all(b"\n").unwrap();
+    });
+    let mut fettle = world.with_inventory(support::fettle_command(["hook", "post-kubespray"]));
+    let output = fettle.env("KUBECONFIG", config).args(["--timeout", "15s"]).output().unwrap();
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("node02: kubelet restarted, node02 Ready, net.* allowed"), "{text}");
+    assert!(text.contains("it can't be told whether the kubelets that are done still are well, so nothing was put back: "), "{text}");
+    assert!(text.contains("done: node01, node02; stopped at: none; not begun: none"), "{text}");
+    for host in ["node01", "node02"] {
+        assert!(world.config(host).contains("net.*"), "{text}");
+        assert_eq!(world.restarts(host), "2");
+    }
+}
+
 /// Another cluster's node, a kubelet that ends again and again, one that does not report; and Ctrl-C while one is waited for.
 fn what_the_hook_does_not_take_for_a_kubelet_that_is_back(world: &World, before: &str) {
     let restarts = world.restarts("node02");
@@ -309,7 +324,7 @@ fn what_the_hook_says_of_the_rest(world: &World) {
     };
     let text = fetch();
     assert!(text.contains("no such file is there") && text.contains("no host of kube_control_plane gave its"), "{text}");
-    let config = world.kubeconfig_for_hosts();
+    let config = world.kubeconfig_for_hosts(&Arc::default());
 
     // What is beside the inventory wins over what is at home. Its server is one that only hosts reach, if it were one.
     let place = config.split("https://").nth(1).and_then(|rest| rest.lines().next()).unwrap().to_owned();
@@ -437,11 +452,32 @@ targets:
     for host in ["node01", "node02"] {
         lab.sh(host, "mkdir -p /ais/sda/ais/ais/target /ais/sda/ais/other /etc/ais/ais/ais/target; touch /ais/sda/ais/ais/target/object");
     }
+    // Hosts that are not this cluster's nodes: nothing is taken away, neither there nor of the cluster.
+    let names = plane.folder().join("names.ini");
+    std::fs::write(&names, "[all]\nnode01 node_name=node02\nnode02 node_name=node01\n").unwrap();
+    let all = ["--yes", "--state", "--data", "--data-of", "ais"];
+    let output = run("delete", &[&["-i", names.to_str().unwrap()], all.as_slice()].concat());
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("node02 is not the node node01: the node has the address") && text.contains("Nothing was deleted"), "{text}");
+    assert!(!text.contains("StatefulSet ais/ais-target: deleted"), "{text}");
+    assert_eq!(lab.sh("node01", "ls /ais/sda/ais/ais/target"), "object");
+
     let output = run("delete", &["--yes"]);
     assert!(output.status.success(), "{}", said(&output));
+    // Which cluster it is about.
+    assert!(said(&output).contains("Cluster ais in namespace ais at https://"), "{}", said(&output));
     assert_eq!(lab.sh("node01", "ls /ais/sda/ais/ais/target"), "object");
-    let output = run("delete", &["--yes", "--state", "--data", "--data-of", "ais"]);
+    // A node that is gone can be another cluster's, too; or it was taken away on purpose.
+    plane.with(|server| async move { server.delete(kind("Node").unwrap(), None, "node02", None, false, false).await.unwrap() });
+    let output = run("delete", &all);
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("Kubernetes has no node node02; if it had, and the hosts are to be cleared all the same: --any-host"), "{text}");
+    assert_eq!(lab.sh("node01", "ls /ais/sda/ais/ais/target"), "object");
+    let output = run("delete", &[all.as_slice(), &["--any-host"]].concat());
     assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(lab.sh("node02", "ls /ais/sda/ais/ais /etc/ais/ais/ais"), "/ais/sda/ais/ais:\n\n/etc/ais/ais/ais:");
     assert_eq!(
         lab.sh("node01", "ls /ais/sda/ais/ais /etc/ais/ais/ais; ls /ais/sda/ais"),
         "/ais/sda/ais/ais:\n\n/etc/ais/ais/ais:\nais\nother"

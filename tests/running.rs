@@ -2,6 +2,8 @@
 
 mod support;
 
+use fettle::kube::Quiet;
+use fettle::kube::deploy::{Deployment, Options, deploy, plan};
 use serde_json::{Value as Json, json};
 use std::time::{Duration, Instant};
 use support::world::{SPEC, START, World, restarted, said};
@@ -92,8 +94,12 @@ fn a_cluster_with_authentication_is_shown_a_token() {
     let status = said(&world.run("status", SPEC, &[]));
     assert!(status.contains("asks for a token") && !status.contains("credentials"), "{status}");
 
-    // Restarts wait for the end of a rebalance that runs.
-    world.stand_in.cluster.lock().unwrap().rebalance = Some(Instant::now() + Duration::from_secs(5));
+    // Restarts wait for the end of a rebalance that runs, also where AIStore can't say just now whether one does.
+    {
+        let mut cluster = world.stand_in.cluster.lock().unwrap();
+        cluster.rebalance = Some(Instant::now() + Duration::from_secs(5));
+        cluster.busy = 2;
+    }
     let newer = SPEC.replace("v5.0", "v5.1").replace("enabled: false", "enabled: true");
     let text = world.good("deploy", &newer, &["--timeout", "120s", "--token-file", &good]);
     assert_eq!(restarted(&text).len(), 6, "{text}");
@@ -196,4 +202,40 @@ fn the_first_primary_is_kept_after_a_run_that_was_broken_off() {
     world.stand_in.cluster.lock().unwrap().primary = elsewhere();
     world.good("deploy", &spec, &["--timeout", "60s"]);
     assert_ne!(primary().as_deref(), Some("n3"));
+}
+
+#[test]
+fn no_pod_is_stopped_when_the_time_is_up() {
+    let Some(world) = World::new() else { return };
+    world.good("deploy", SPEC, &["--timeout", "60s"]);
+    let newer = SPEC.replace("v5.0", "v5.1");
+    world.good("deploy", &newer, &["--timeout", "0"]);
+    let heard = world.stand_in.heard();
+    let end = Instant::now() + Duration::from_secs(60);
+    for set in ["ais-proxy", "ais-target"] {
+        // Until its controller has seen what is new.
+        let late = || {
+            let set = world.get("StatefulSet", set).unwrap();
+            set["status"]["observedGeneration"] != set["metadata"]["generation"]
+        };
+        while late() {
+            assert!(Instant::now() < end, "{set} is not looked at");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+    let pods = || ["ais-proxy-0", "ais-target-0"].map(|name| world.get("Pod", name).unwrap()["metadata"]["uid"].take());
+    let before = pods();
+    let resolved = fettle::cluster::read("cluster.yml", &newer).unwrap().resolve(None, None).unwrap();
+    let deployment = Deployment::new(&resolved).unwrap();
+    let options = Options { force: false, recreate: false, any_release: false, timeout: Duration::from_nanos(1) };
+    let error = world.plane.with(|server| async move {
+        let plan = plan(&server, &deployment, options).await.unwrap();
+        assert_eq!((plan.restarts.len(), plan.problems.len()), (6, 0));
+        deploy(&server, &deployment, &plan, options, &mut Quiet).await.unwrap_err().to_string()
+    });
+    assert_eq!(
+        error,
+        "the time is up (--timeout), and 6 pods are still to be restarted, ais-proxy-0 first; they keep running as they were. Run the same again to go on"
+    );
+    assert_eq!((pods(), world.stand_in.heard()), (before, heard));
 }

@@ -139,6 +139,68 @@ fn a_target_that_is_down_is_not_taken_for_an_empty_one() {
 }
 
 #[test]
+fn a_target_that_runs_nowhere_is_not_taken_for_an_empty_one() {
+    let Some(world) = in_order() else { return };
+    // As `kubectl drain n3` does it.
+    world.plane.with(|server| async move {
+        let path = kind("Node").unwrap().path(None, "n3") + "?fieldManager=test";
+        server.merge_at(&path, &json!({"spec": {"unschedulable": true}})).await.unwrap();
+        server.delete(kind("Pod").unwrap(), Some("storage"), "ais-target-2", None, false, false).await.unwrap();
+    });
+    let end = Instant::now() + Duration::from_secs(60);
+    while world.get("Pod", "ais-target-2").is_none_or(|p| p["spec"]["nodeName"].is_string()) {
+        assert!(Instant::now() < end, "the pod stays");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    // It neither leaves with what is on n3, nor begins anew elsewhere.
+    for (nodes, why) in [
+        ("n1, n2", "the spec has no more ais-target-2, and no node runs it now: its objects are on the node it ran on last"),
+        ("n1, n2, n4", "no node runs ais-target-2 now: with its label n4 would"),
+    ] {
+        let output = world.run("deploy", &targets(nodes), &["--timeout", "60s"]);
+        let text = said(&output);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.contains(why) && text.contains("nothing was changed"), "{text}");
+        assert!(text.contains("kubectl -n storage annotate pod ais-target-2 fettle/emptied=lost"), "{text}");
+        assert_eq!(world.labels("n4").get("nvidia.com/ais-target"), None);
+    }
+    assert!(world.get("Pod", "ais-target-2").is_some());
+    // Nothing else is refused meanwhile.
+    world.good("deploy", SPEC, &["--check"]);
+    // Somebody who says so lets it go.
+    world.plane.with(|server| async move {
+        let path = kind("Pod").unwrap().path(Some("storage"), "ais-target-2") + "?fieldManager=test";
+        server.merge_at(&path, &json!({"metadata": {"annotations": {"fettle/emptied": "lost"}}})).await.unwrap();
+        // Proxies may come there again.
+        let path = kind("Node").unwrap().path(None, "n3") + "?fieldManager=test";
+        let back = json!({"metadata": {"labels": {"nvidia.com/ais-target": null}}, "spec": {"unschedulable": null}});
+        server.merge_at(&path, &back).await.unwrap();
+    });
+    world.good("deploy", &targets("n1, n2"), &["--timeout", "60s"]);
+    assert_eq!(places(&world, &targets("n1, n2")), ["n1", "n2"]);
+}
+
+#[test]
+fn all_proxies_move_though_one_of_them_is_primary() {
+    let Some(world) = World::new() else { return };
+    let proxies = |nodes: &str| SPEC.replace("proxies:\n  nodes: [n1, n2, n3]", &format!("proxies:\n  nodes: [{nodes}]"));
+    world.good("deploy", &proxies("n1, n2"), &["--timeout", "60s"]);
+    "ais-proxy-0".clone_into(&mut world.stand_in.cluster.lock().unwrap().primary);
+    // Waiting is what it takes.
+    let output = world.run("deploy", &proxies("n1"), &["--timeout", "0"]);
+    assert!(said(&output).contains("ais-proxy-1 is to leave the cluster, which takes time"), "{}", said(&output));
+    let spec = proxies("n3, n4");
+    let text = world.good("deploy", &spec, &["--timeout", "120s"]);
+    assert!(text.contains("ais-proxy-1: primary now") && text.contains("complete"), "{text}");
+    let json: Json = serde_json::from_slice(&world.run("status", &spec, &["--json"]).stdout).unwrap();
+    let mut nodes: Vec<&str> =
+        json["nodes"].as_array().unwrap().iter().filter(|n| n["role"] == "proxy").map(|n| n["node"].as_str().unwrap()).collect();
+    nodes.sort_unstable();
+    assert_eq!(nodes, ["n3", "n4"]);
+    assert_eq!(harm(&world), Vec::<String>::new());
+}
+
+#[test]
 fn an_exception_on_a_node_in_use_comes_by_the_same_rules() {
     let Some(world) = in_order() else { return };
     let exception =

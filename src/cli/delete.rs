@@ -29,6 +29,9 @@ pub struct DeleteArgs {
     /// The cluster's name, in place of typing it when --data asks
     #[arg(long, value_name = "NAME", requires = "data")]
     data_of: Option<String>,
+    /// Remove folders also on hosts whose nodes Kubernetes has no more, or of which it may not be asked
+    #[arg(long, requires = "state")]
+    any_host: bool,
     #[command(flatten)]
     connect: super::preflight::HostArgs,
 }
@@ -45,10 +48,18 @@ pub fn delete(args: &DeleteArgs) -> Result<Exit, CliError> {
             let removal = find(&server, &info, &resolved.labels()).await?;
             let paint = Paint { on: colour_wanted() };
             let folders = super::remains::folders(&resolved, args.state, args.data);
-            show(&info, &removal, &folders, args, paint);
+            // The same spec may be for several clusters, and the context another one than meant.
+            let place = format!("{} ({})", server.url, server.login);
+            show(&info, &place, &removal, &folders, args, paint);
             // Before anything is taken away: a cluster that is half gone is worse than one that is there.
             let on_hosts = match &inventory {
-                Some(inventory) => super::remains::by_host(&folders, inventory)?,
+                Some(inventory) => {
+                    let by_host = super::remains::by_host(&folders, inventory)?;
+                    if !folders.is_empty() {
+                        super::remains::recognise(&server, &folders, inventory, &args.connect, args.any_host).await?;
+                    }
+                    by_host
+                }
                 None if folders.is_empty() => Folders::new(),
                 None => {
                     let count: usize = folders.values().map(Vec::len).sum();
@@ -65,7 +76,8 @@ pub fn delete(args: &DeleteArgs) -> Result<Exit, CliError> {
                 return Ok(Exit(0));
             }
             if !args.yes && args.data_of.is_none() && !args.data {
-                confirm(&format!("Delete cluster {} in namespace {} (yes/no)? ", info.name, info.namespace), "yes", "--yes", KEPT)?;
+                let question = format!("Delete cluster {} in namespace {} at {place}? (yes/no) ", info.name, info.namespace);
+                confirm(&question, "yes", "--yes", KEPT)?;
             }
             if args.data {
                 match &args.data_of {
@@ -77,7 +89,7 @@ pub fn delete(args: &DeleteArgs) -> Result<Exit, CliError> {
                         )));
                     }
                     None => confirm(
-                        "All data stored in the cluster will be lost. Type its name to go on: ",
+                        &format!("All data stored in the cluster at {place} will be lost. Type its name to go on: "),
                         &info.name,
                         "--data-of NAME",
                         KEPT,
@@ -120,11 +132,12 @@ pub fn delete(args: &DeleteArgs) -> Result<Exit, CliError> {
     )
 }
 
-fn show(info: &Info, removal: &Removal, folders: &Folders, args: &DeleteArgs, paint: Paint) {
+fn show(info: &Info, place: &str, removal: &Removal, folders: &Folders, args: &DeleteArgs, paint: Paint) {
     if removal.is_empty() && folders.is_empty() {
-        println!("There is nothing of cluster {} in namespace {}.", info.name, info.namespace);
+        println!("There is nothing of cluster {} in namespace {} at {place}.", info.name, info.namespace);
         return;
     }
+    println!("Cluster {} in namespace {} at {place}:", info.name, info.namespace);
     let bad = |text: &str| paint.text(Tone::Bad, text);
     let keep = |text: &str| paint.text(Tone::Good, text);
     for (kind, name, _) in &removal.objects {

@@ -9,6 +9,7 @@ mod doc;
 mod error;
 mod habits;
 mod hook;
+mod identity;
 mod init;
 mod inventory;
 pub mod lab;

@@ -1,10 +1,12 @@
 //! What a cluster leaves in folders of its hosts: its state, and users' data.
 
 use super::CliError;
-use super::onhosts::{HostArgs, Results, play_aside};
+use super::identity::stranger;
+use super::onhosts::{HostArgs, Results, field, play_aside};
 use crate::cluster::{Resolved, Role, hosts_of_nodes};
 use crate::inventory::Inventory;
-use serde_json::json;
+use crate::kube::{KubeError, Server, kind};
+use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 
 /// Folders, and single files, by Kubernetes node, or by host.
@@ -56,20 +58,89 @@ pub fn by_host(folders: &Folders, inventory: &Inventory) -> Result<Folders, CliE
     Ok(folders.iter().filter_map(|(node, paths)| Some((hosts.get(node)?.clone(), paths.clone()))).collect())
 }
 
+/// Whether the hosts of `folders` (by node) are the nodes of this very cluster: another one may call its nodes the same. `any`: those pass that
+/// the cluster can't tell, as their nodes are gone or it may not be asked for them.
+pub async fn recognise(server: &Server, folders: &Folders, inventory: &Inventory, args: &HostArgs, any: bool) -> Result<(), CliError> {
+    let refused = |text: String| {
+        Err(CliError::Failed(format!(
+            "{text}\nFolders would be removed on hosts of another cluster than the one at {} ({}): are inventory and context for the same? Nothing \
+             was deleted",
+            server.url, server.login
+        )))
+    };
+    let list = match kind("Node") {
+        Some(kind) => server.list(kind, None, "").await,
+        None => Ok(vec![]),
+    };
+    let nodes = match list {
+        Err(KubeError::Denied(_)) if any => return Ok(()),
+        Err(KubeError::Denied(why)) => {
+            return refused(format!("it can't be told whose hosts they are ({why}); to remove them all the same: --any-host"));
+        }
+        list => list?,
+    };
+    let (known, gone): (Vec<&String>, Vec<&String>) =
+        folders.keys().partition(|name| nodes.iter().any(|n| n["metadata"]["name"] == name.as_str()));
+    if !gone.is_empty() && !any {
+        let gone: Vec<&str> = gone.iter().map(|n| n.as_str()).collect();
+        return refused(format!(
+            "Kubernetes has no node {}; if it had, and the hosts are to be cleared all the same: --any-host",
+            gone.join(", ")
+        ));
+    }
+    let hosts = hosts_of_nodes(inventory);
+    let asked: Vec<(&str, &String)> = known.into_iter().filter_map(|node| Some((hosts.get(node)?.as_str(), node))).collect();
+    if asked.is_empty() {
+        return Ok(());
+    }
+    let extra = json!({"identity_hosts": asked.iter().map(|(host, _)| *host).collect::<Vec<_>>().join(",")});
+    let mut results = Results::default();
+    let summary = play_aside("identity", include_str!("identity.yml"), &extra, inventory, args, false, &mut results)?;
+    if summary.interrupted {
+        return Err(CliError::Failed("stopped; nothing was deleted".into()));
+    }
+    if let Some((host, why)) = results.failed.iter().next() {
+        let count = results.failed.len();
+        return Err(CliError::Failed(format!("folders on {count} hosts could not be removed, so nothing was deleted; {host}: {why}")));
+    }
+    let mut strangers = vec![];
+    for (host, name) in asked {
+        let task = results.hosts.get(host).and_then(|tasks| tasks.get("facts"));
+        let facts = task.map_or(&Json::Null, |t| field(t, "ansible_facts"));
+        let node = nodes.iter().find(|n| n["metadata"]["name"] == name.as_str()).unwrap_or(&Json::Null);
+        strangers.extend(stranger(node, facts).map(|why| format!("{host} is not the node {name}: {why}")));
+    }
+    if strangers.is_empty() { Ok(()) } else { refused(strangers.join("\n")) }
+}
+
 /// Removes folders, by host.
 pub fn remove(by_host: &Folders, inventory: &Inventory, args: &HostArgs) -> Result<(), CliError> {
     let extra = json!({"remains_hosts": by_host.keys().map(String::as_str).collect::<Vec<_>>().join(","), "remains": by_host});
     let mut results = Results::default();
-    play_aside("remains", include_str!("remains.yml"), &extra, inventory, args, false, &mut results)?;
+    let summary = play_aside("remains", include_str!("remains.yml"), &extra, inventory, args, false, &mut results)?;
+    undone(by_host, &results, summary.interrupted).map_or(Ok(()), |text| Err(CliError::Failed(text)))
+}
+
+/// What was not removed: where it failed, and what a run that was stopped did not get to.
+fn undone(by_host: &Folders, results: &Results, stopped: bool) -> Option<String> {
+    let again = "the cluster itself is deleted; run the same again to remove the rest";
     if let Some((host, why)) = results.failed.iter().next() {
-        return Err(CliError::Failed(format!("folders of {} hosts could not be removed; {host}: {why}", results.failed.len())));
+        return Some(format!("folders of {} hosts could not be removed; {host}: {why}\n{again}", results.failed.len()));
     }
-    Ok(())
+    let items = |host: &str| results.hosts.get(host)?.get("remove").and_then(|task| field(task, "results").as_array().map(Vec::len));
+    let left: Vec<&str> = by_host.iter().filter(|(host, paths)| items(host) < Some(paths.len())).map(|(host, _)| host.as_str()).collect();
+    match (left.is_empty(), stopped) {
+        (true, false) => None,
+        // The last folder may be half there.
+        (true, true) => Some(format!("stopped: not all folders on hosts may be removed; {again}")),
+        (false, _) => Some(format!("stopped: the folders on {} are not all removed; {again}", left.join(", "))),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::TaskReport;
 
     #[test]
     fn fresh_state_keeps_data_and_no_cluster_map_among_it() {
@@ -79,5 +150,27 @@ mod tests {
         assert_eq!(of(true, false), ["/etc/ais/one/ais/target", "/ais/sda/one/ais/target/.ais.smap"]);
         assert_eq!(of(true, true), ["/etc/ais/one/ais/target", "/ais/sda/one/ais/target"]);
         assert_eq!(of(false, false), Vec::<String>::new());
+    }
+
+    #[test]
+    fn hosts_that_were_not_got_to_are_no_success() {
+        let folders = Folders::from([("n1".to_owned(), vec!["/a".to_owned()]), ("n2".to_owned(), vec!["/a".to_owned()])]);
+        let report = |items: &[&str]| -> TaskReport {
+            serde_json::from_value(json!({"task": 1, "loc": {"file": "x", "line": 1, "column": 1, "len": 0}, "name": "remove",
+                "module": "file", "handler": false, "item": null, "summary": true, "status": "changed", "ignored": false, "rescued": false,
+                "message": "", "changes": [], "result": {"results": items}, "warnings": [], "millis": 0}))
+            .unwrap()
+        };
+        let mut results = Results::default();
+        let text = undone(&folders, &results, true).unwrap();
+        assert!(text.starts_with("stopped: the folders on n1, n2 are not all removed; "), "{text}");
+        results.hosts.insert("n1".into(), BTreeMap::from([("remove".to_owned(), report(&["/a"]))]));
+        // One that was stopped between two of its folders.
+        results.hosts.insert("n2".into(), BTreeMap::from([("remove".to_owned(), report(&[]))]));
+        let text = undone(&folders, &results, true).unwrap();
+        assert!(text.starts_with("stopped: the folders on n2 are not all removed; "), "{text}");
+        results.hosts.insert("n2".into(), BTreeMap::from([("remove".to_owned(), report(&["/a"]))]));
+        assert!(undone(&folders, &results, true).is_some());
+        assert_eq!(undone(&folders, &results, false), None);
     }
 }

@@ -3,7 +3,7 @@
 
 use super::apply::{Applied, Options as ApplyOptions, Outcome, gone};
 use super::labels::{LabelChange, LabelPlan, plan_labels, refused, set_labels};
-use super::leave::{Leave, leaving};
+use super::leave::{Leave, Leaving, leaving, wander};
 use super::neighbours::{Claim, claims, clashes};
 use super::pods::{Pod, pods};
 use super::running::{Before, STARTED, note};
@@ -102,7 +102,8 @@ impl Plan {
 pub async fn plan(server: &Server, deployment: &Deployment, options: Options) -> Result<Plan, KubeError> {
     let mut plan = Plan::default();
     let all = pods(server, &deployment.info).await?;
-    let (leave, stuck) = leaving(server, &deployment.info, &all).await?;
+    let before = Before::ask(server, &deployment.info).await?;
+    let Leaving { all: leave, problems: stuck, nowhere } = leaving(server, &deployment.info, &all, before.first).await?;
     if !deployment.labels.is_empty()
         && let Some(nodes) = kind("Node")
     {
@@ -120,6 +121,7 @@ pub async fn plan(server: &Server, deployment: &Deployment, options: Options) ->
         if !options.force {
             plan.problems.extend(plan.labels.conflicts.iter().map(conflict));
         }
+        plan.problems.extend(wander(&deployment.info, &nowhere, &plan.labels.changes));
     }
     plan.problems.extend(clashes(server, &deployment.info, &deployment.claims).await?);
     let how = ApplyOptions { dry_run: true, force: options.force, recreate: options.recreate };
@@ -134,11 +136,11 @@ pub async fn plan(server: &Server, deployment: &Deployment, options: Options) ->
         plan.objects.push(removed(&object));
     }
     plan.problems.extend(stuck);
-    if let Some(first) = leave.iter().find(|l| l.role == Role::Target && !l.moves).filter(|_| options.timeout.is_zero()) {
-        plan.problems.push(KubeError::Other(format!("{} is to be emptied, which takes time: --timeout 0 leaves none", first.pod)));
+    if let Some(first) = leave.iter().find(|l| !l.moves).filter(|_| options.timeout.is_zero()) {
+        let what = if first.role == Role::Target { "be emptied" } else { "leave the cluster" };
+        plan.problems.push(KubeError::Other(format!("{} is to {what}, which takes time: --timeout 0 leaves none", first.pod)));
     }
     plan.problems.extend(running::obstacles(&deployment.info, &all, options.any_release));
-    let before = Before::ask(server, &deployment.info).await?;
     match live(server, &deployment.info, &all).await {
         Ok(Some(config)) if !options.timeout.is_zero() => {
             let on = &config["rebalance"]["enabled"];

@@ -4,7 +4,8 @@
 //! one, or the pod is made anew under its name on another node. What a target stores, and who it is, belongs to the mountpaths of
 //! its node; so it is emptied first either way, and one that is made anew begins with nothing.
 
-use super::pods::Pod;
+use super::labels::LabelChange;
+use super::pods::{EMPTIED, Pod};
 use super::{Info, KubeError, Role, Server, kind};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -46,9 +47,30 @@ impl fmt::Display for Leave {
     }
 }
 
-/// Who leaves, in the order in which they do, and what stands in the way of it.
-pub async fn leaving(server: &Server, info: &Info, pods: &[Pod]) -> Result<(Vec<Leave>, Vec<KubeError>), KubeError> {
-    let Some(sets) = kind("StatefulSet") else { return Ok((vec![], vec![])) };
+/// A target that runs nowhere just now, and was not emptied: what it stores is on the node it ran on last, and nothing tells which that is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nowhere {
+    pod: String,
+    set: String,
+    ordinal: u32,
+    /// There is a pod, which waits for a node; otherwise its StatefulSet has not made it.
+    made: bool,
+}
+
+/// What changes places, and what does not let it.
+#[derive(Clone, Debug, Default)]
+pub struct Leaving {
+    /// Who leaves, in the order in which they do.
+    pub all: Vec<Leave>,
+    /// What stands in the way of it.
+    pub problems: Vec<KubeError>,
+    /// Targets that stay, and run nowhere.
+    pub nowhere: Vec<Nowhere>,
+}
+
+/// Who leaves. `first`: the cluster was never complete, so a target that runs nowhere has stored nothing yet.
+pub async fn leaving(server: &Server, info: &Info, pods: &[Pod], first: bool) -> Result<Leaving, KubeError> {
+    let Some(sets) = kind("StatefulSet") else { return Ok(Leaving::default()) };
     let mut counts = BTreeMap::new();
     for set in server.list(sets, Some(&info.namespace), &info.everything()).await? {
         let name = set["metadata"]["name"].as_str().unwrap_or_default().to_owned();
@@ -59,8 +81,78 @@ pub async fn leaving(server: &Server, info: &Info, pods: &[Pod]) -> Result<(Vec<
         }
     }
     let all = who(info, &counts, pods);
-    let problems = obstacles(info, &all, pods).into_iter().map(KubeError::Other).collect();
-    Ok((all, problems))
+    let (leave, nowhere): (Vec<_>, Vec<_>) = match first {
+        true => (vec![], vec![]),
+        false => nowhere(&counts, pods).into_iter().partition(|n| all.iter().any(|l| l.pod == n.pod)),
+    };
+    let problems = obstacles(info, &all, pods).into_iter().chain(stranded(info, &leave)).map(KubeError::Other).collect();
+    Ok(Leaving { all, problems, nowhere })
+}
+
+/// `counts` as for [`who`].
+fn nowhere(counts: &BTreeMap<String, (Role, u32)>, pods: &[Pod]) -> Vec<Nowhere> {
+    let mut all = vec![];
+    for (set, (_, count)) in counts.iter().filter(|(_, (role, _))| *role == Role::Target) {
+        for ordinal in 0..*count {
+            let name = format!("{set}-{ordinal}");
+            let pod = pods.iter().find(|p| p.name == name);
+            if pod.is_none_or(|p| p.node.is_empty() && !p.emptied) {
+                all.push(Nowhere { pod: name, set: set.clone(), ordinal, made: pod.is_some() });
+            }
+        }
+    }
+    all
+}
+
+/// Why targets that run nowhere can't leave; `None`: there are none.
+fn stranded(info: &Info, all: &[Nowhere]) -> Option<String> {
+    let namespace = &info.namespace;
+    let made: Vec<&str> = all.iter().filter(|n| n.made).map(|n| n.pod.as_str()).collect();
+    let mut commands = vec![];
+    if !made.is_empty() {
+        commands.push(format!("kubectl -n {namespace} annotate pod {} {EMPTIED}=lost", made.join(" ")));
+    }
+    // There is nothing to annotate, and a StatefulSet with fewer pods does not make it.
+    let mut fewer: BTreeMap<&str, u32> = BTreeMap::new();
+    for one in all.iter().filter(|n| !n.made) {
+        let count = fewer.entry(&one.set).or_insert(one.ordinal);
+        *count = one.ordinal.min(*count);
+    }
+    commands.extend(fewer.iter().map(|(set, count)| format!("kubectl -n {namespace} scale statefulset {set} --replicas={count}")));
+    let names: Vec<&str> = all.iter().map(|n| n.pod.as_str()).collect();
+    (!all.is_empty()).then(|| {
+        format!(
+            "the spec has no more {}, and no node runs it now: its objects are on the node it ran on last, and can't be moved to the others. \
+             Bring it back first (`fettle status` says why it does not run; a node that was drained takes it again after `kubectl uncordon`); or, if there \
+             are none or they may be lost: {}",
+            names.join(", "),
+            commands.join("; ")
+        )
+    })
+}
+
+/// Why labels can't go onto nodes yet: a target that runs nowhere would come there and begin with nothing, while its objects are on the
+/// node it ran on last. (What is in volume claims goes with it, or keeps it where the claims are.)
+pub fn wander(info: &Info, nowhere: &[Nowhere], labels: &[LabelChange]) -> Option<KubeError> {
+    let key = info.labels.iter().find(|(role, ..)| *role == Role::Target).map(|(_, key, _)| key);
+    let comes = |nodes: &[String], change: &LabelChange| {
+        change.after.is_some() && Some(&change.key) == key && (nodes.is_empty() || nodes.contains(&change.node))
+    };
+    let to = |one: &Nowhere| {
+        let set = info.sets.iter().find(|s| s.name == one.set && !s.claims)?;
+        labels.iter().find(|change| comes(&set.nodes, change)).map(|change| change.node.as_str())
+    };
+    let found: Vec<(&str, &str)> = nowhere.iter().filter_map(|one| Some((one.pod.as_str(), to(one)?))).collect();
+    let names: Vec<&str> = found.iter().map(|(pod, _)| *pod).collect();
+    let (_, node) = found.first()?;
+    Some(KubeError::Other(format!(
+        "no node runs {} now: with its label {node} would, and the target would begin there with nothing, for its objects are on the node it ran on last. \
+         Bring it back first (`fettle status` says why it does not run; a node that was drained takes it again after `kubectl uncordon`): deploy then \
+         moves them. Or, if there are none or they may be lost: kubectl -n {} annotate pod {} {EMPTIED}=lost",
+        names.join(", "),
+        info.namespace,
+        names.join(" ")
+    )))
 }
 
 /// `counts`: each StatefulSet's role and number of pods as it is.
@@ -186,6 +278,32 @@ mod tests {
         assert!(problems.len() == 1 && problems[0].contains("first: n1, n2 (n3 gives"), "{problems:?}");
         let (_, problems) = leaves("n2", &["n1"]);
         assert!(problems.len() == 1 && problems[0].contains("no other target"), "{problems:?}");
+    }
+
+    #[test]
+    fn a_target_that_runs_nowhere_neither_leaves_nor_begins_anew() {
+        let counts = |n: u32| BTreeMap::from([("ais-target".to_owned(), (Role::Target, n))]);
+        let mut pods = targets(&["n1", "n2", ""]);
+        let found = nowhere(&counts(4), &pods);
+        assert_eq!(found.iter().map(|n| (n.pod.as_str(), n.made)).collect::<Vec<_>>(), [("ais-target-2", true), ("ais-target-3", false)]);
+        let text = stranded(&info("n1, n2"), &found).unwrap();
+        assert!(
+            text.contains("annotate pod ais-target-2 fettle/emptied=lost; kubectl -n ais scale statefulset ais-target --replicas=3"),
+            "{text}"
+        );
+        pods[2].emptied = true;
+        assert_eq!(nowhere(&counts(3), &pods), []);
+        assert_eq!(stranded(&info("n1, n2"), &[]), None);
+
+        let label = |node: &str, key: &str| LabelChange { node: node.into(), key: key.into(), before: None, after: Some("ais".into()) };
+        let info = info("n1, n2, n4");
+        let why = |change: LabelChange| wander(&info, &found[..1], &[change]).map(|e| e.to_string());
+        let text = why(label("n4", "nvidia.com/ais-target")).unwrap();
+        assert!(text.contains("no node runs ais-target-2 now: with its label n4 would"), "{text}");
+        assert_eq!(why(label("n4", "nvidia.com/ais-proxy")), None);
+        assert_eq!(why(LabelChange { after: None, ..label("n4", "nvidia.com/ais-target") }), None);
+        assert_eq!(why(label("n9", "nvidia.com/ais-target")), None);
+        assert_eq!(wander(&info, &[], &[label("n4", "nvidia.com/ais-target")]), None);
     }
 
     #[test]

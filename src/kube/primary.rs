@@ -6,7 +6,7 @@ use super::wait::PAUSE;
 use super::{Info, KubeError, Progress, Role, Server};
 use tokio::time::{Instant, sleep};
 
-/// Makes another proxy primary: the lowest number that is ready and not in `but`.
+/// Makes another proxy primary: the lowest number that is ready and not in `but`. Whether there is one.
 pub async fn hand_over(
     server: &Server,
     info: &Info,
@@ -15,14 +15,14 @@ pub async fn hand_over(
     but: &[String],
     end: Instant,
     progress: &mut dyn Progress,
-) -> Result<(), KubeError> {
+) -> Result<bool, KubeError> {
     let next = pods
         .iter()
         .filter(|p| p.role == Role::Proxy && p.ready && !p.leaving && !but.contains(&p.name))
         .find_map(|p| map.of_pod(&p.name).filter(|m| !m.primary && !m.away).map(|m| (p, m)));
     match next {
-        Some((pod, member)) => make_primary(server, info, map, pods, pod, &member.id, end, progress).await,
-        None => Ok(()),
+        Some((pod, member)) => make_primary(server, info, map, pods, pod, &member.id, end, progress).await.map(|()| true),
+        None => Ok(false),
     }
 }
 

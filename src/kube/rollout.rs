@@ -93,29 +93,36 @@ pub async fn roll(server: &Server, info: &Info, end: Instant, progress: &mut dyn
     loop {
         let all = pods(server, info).await?;
         let mut late: Vec<Pod> = outdated(&all, &revisions).into_iter().filter(|p| !p.leaving).cloned().collect();
-        if late.is_empty() {
-            return Ok(());
-        }
-        let primary = primary(server, info).await;
-        late.sort_by(|a, b| order(a, primary.as_deref()).cmp(&order(b, primary.as_deref())));
-        let Some(pod) = late.first() else { return Ok(()) };
+        late.sort_by(|a, b| order(a, None).cmp(&order(b, None)));
+        let Some(first) = late.first() else { return Ok(()) };
+        in_time(end, first, late.len(), quiet)?;
         let left = late.len();
-        if pod.ready {
+        let mut known = None;
+        if first.ready {
             // One that serves is taken down only while all others serve.
             let map = complete(server, info, end, progress).await.map_err(|e| {
-                let what = format!("{} is to be restarted, and not all others serve: {e}", pod.name);
+                let what = format!("{} is to be restarted, and not all others serve: {e}", first.name);
                 halt(&what, left, quiet)
             })?;
+            // Only this map says for certain who is primary.
+            let primary = map.primary().map(|m| m.pod.as_str());
+            late.sort_by(|a, b| order(a, primary).cmp(&order(b, primary)));
+            known = Some(map);
+        }
+        let Some(pod) = late.first() else { return Ok(()) };
+        if let Some(map) = known {
             if !quiet {
                 let waiting = settled(server, info, end, progress).await;
                 waiting.map_err(|e| halt(&format!("{} is to be restarted: {e}", pod.name), left, quiet))?;
                 rebalance::switch(server, info, &map, false, progress).await?;
                 quiet = true;
             }
-            if primary.as_deref() == Some(pod.name.as_str()) {
+            if map.primary().is_some_and(|m| m.pod == pod.name) {
+                // A single proxy has nobody to hand over to.
                 hand_over(server, info, &map, &all, std::slice::from_ref(&pod.name), end, progress).await?;
             }
         }
+        in_time(end, pod, left, quiet)?;
         if pod.role == Role::Target && !owed {
             rebalance::owe(server, info).await?;
             owed = true;
@@ -137,16 +144,31 @@ async fn settled(server: &Server, info: &Info, end: Instant, progress: &mut dyn 
     loop {
         let all = pods(server, info).await?;
         let map = members::map(server, info, &all).await?;
-        // A release that does not answer this is not waited for.
-        if !members::rebalancing(server, info, &map, &all).await.unwrap_or(false) {
-            return Ok(());
-        }
+        let state = match members::rebalancing(server, info, &map, &all).await {
+            Ok(true) => "a rebalance moves objects between targets".to_owned(),
+            // One may run.
+            Err(e) if e.is_passing() => format!("whether a rebalance moves objects between targets is not known: {e}"),
+            // A release that does not answer this is not waited for.
+            Ok(false) | Err(_) => return Ok(()),
+        };
         if Instant::now() >= end {
-            return Err(KubeError::Other("the time is up (--timeout), and a rebalance still moves objects between targets".into()));
+            return Err(KubeError::Other(format!("the time is up (--timeout): {state}")));
         }
-        progress.now("a rebalance moves objects between targets; restarts wait for its end");
+        progress.now(&format!("{state}; restarts wait for its end"));
         sleep(PAUSE).await;
     }
+}
+
+/// Whether there is time for one more: a pod that is stopped when the time is up would be taken for one that does not come back.
+fn in_time(end: Instant, next: &Pod, left: usize, quiet: bool) -> Result<(), KubeError> {
+    if Instant::now() < end {
+        return Ok(());
+    }
+    let off = if quiet { " Rebalancing stays off." } else { "" };
+    Err(KubeError::Other(format!(
+        "the time is up (--timeout), and {left} pods are still to be restarted, {} first; they keep running as they were.{off} Run the same again to go on",
+        next.name
+    )))
 }
 
 /// Waits until the successor of `old` is ready and in the cluster map. One that was not ready need only be ready.

@@ -99,12 +99,26 @@ async fn take_out(
 ) -> Result<(), KubeError> {
     let name = &leave.pod;
     let all = pods(server, info).await?;
-    let Some(pod) = all.iter().find(|p| p.name == *name && !p.node.is_empty()) else { return Ok(()) };
+    let there = all.iter().find(|p| p.name == *name);
+    let Some(pod) = there.filter(|p| !p.node.is_empty()) else {
+        // One that ran nowhere when this was planned has nothing to give, or what it has may be lost.
+        let emptied = leave.node.is_empty() || there.is_some_and(|p| p.emptied);
+        return missing(info, leave, emptied, &format!("{name} ran on {}, and runs nowhere now", leave.node));
+    };
     let map = members::map(server, info, &all).await?;
-    let Some(member) = map.of_pod(name) else { return missing(info, pod) };
+    let Some(member) = map.of_pod(name) else {
+        return missing(info, leave, pod.emptied, &format!("{name} on {} is not in the cluster map", pod.node));
+    };
     if member.primary {
         let others: Vec<String> = leaving.iter().map(|l| l.pod.clone()).collect();
-        hand_over(server, info, &map, &all, &others, end, progress).await?;
+        // Where all leave, one that leaves later or has moved already has to do.
+        let another = hand_over(server, info, &map, &all, &others, end, progress).await?
+            || hand_over(server, info, &map, &all, std::slice::from_ref(name), end, progress).await?;
+        if !another {
+            return Err(KubeError::Other(format!(
+                "{name} is the primary, and no other proxy can take over now: `fettle status` says how they are. Run the same again when one is ready"
+            )));
+        }
     }
     if pod.role == Role::Target {
         empty(server, info, pod, member, &map, end, progress).await?;
@@ -123,16 +137,16 @@ async fn take_out(
     Ok(())
 }
 
-/// What to do about a pod that is no member.
-fn missing(info: &Info, pod: &Pod) -> Result<(), KubeError> {
+/// What to do about a pod that is no member. `what`: how that shows.
+fn missing(info: &Info, leave: &Leave, emptied: bool, what: &str) -> Result<(), KubeError> {
     // A proxy stores nothing, and a target that was emptied was taken out by a run before.
-    if pod.role == Role::Proxy || pod.emptied {
+    if leave.role == Role::Proxy || emptied {
         return Ok(());
     }
     Err(KubeError::Other(format!(
-        "{} on {} is not in the cluster map, so its objects can't be moved to the others. Bring it back and run the same again \
-         (`fettle status` says how it is); or, if they may be lost, remove it by hand: kubectl -n {} annotate pod {} {EMPTIED}=lost",
-        pod.name, pod.node, info.namespace, pod.name
+        "{what}, so its objects can't be moved to the others. Bring it back and run the same again (`fettle status` says how it is); \
+         or, if they may be lost: kubectl -n {} annotate pod {} {EMPTIED}=lost",
+        info.namespace, leave.pod
     )))
 }
 

@@ -177,6 +177,8 @@ pub struct Cluster {
     pub refusal: String,
     /// Whether clients must show this token.
     pub token: Option<String>,
+    /// So many times it does not say whether a rebalance runs.
+    pub busy: u32,
 }
 
 /// How long a target's objects take to move.
@@ -288,7 +290,12 @@ fn serve(mut stream: TcpStream, cluster: &Mutex<Cluster>, info: &Info, admin: &P
     let known = cluster.lock().unwrap().token.clone().is_none_or(|t| token == Some(t));
     let (code, text) = match known.then(|| answer(&method, &path, &body, cluster, info, admin)) {
         Some(Some(json)) if json["tcode"].is_string() => {
-            (if json["status"] == 409 { "409 Conflict" } else { "500 Internal Server Error" }, json.to_string())
+            let code = match json["status"].as_u64() {
+                Some(409) => "409 Conflict",
+                Some(503) => "503 Service Unavailable",
+                _ => "500 Internal Server Error",
+            };
+            (code, json.to_string())
         }
         Some(Some(json)) => ("200 OK", json.to_string()),
         Some(None) => ("404 Not Found", "{}".to_owned()),
@@ -338,6 +345,10 @@ fn answer(method: &str, path: &str, body: &[u8], cluster: &Mutex<Cluster>, info:
             )
         }
         ("GET", "/v1/daemon?what=mountpaths") => Some(json!({"available": ["/ais/sda"]})),
+        ("GET", "/v1/cluster?what=status_all") if state.busy > 0 => {
+            state.busy -= 1;
+            Some(refused(503, "", "the node is starting up"))
+        }
         ("GET", "/v1/cluster?what=status_all") => {
             let asked: Json = serde_json::from_slice(body).ok()?;
             let running = asked["kind"] == "rebalance" && asked["show_active"] == true && state.rebalances();
@@ -382,6 +393,10 @@ fn answer(method: &str, path: &str, body: &[u8], cluster: &Mutex<Cluster>, info:
                 }
                 "decommission-node" => {
                     let pod = members.iter().find(|p| message["value"]["sid"] == *p.name)?;
+                    if pod.name == state.primary {
+                        let message = format!("node p[{}] is the current primary, cannot perform action \"{action}\"", pod.name);
+                        return Some(refused(500, "", &message));
+                    }
                     if pod.role == Role::Target && state.flags(&pod.name) & 16 == 0 {
                         state.harm.push(format!("{} left with its objects", pod.name));
                     }

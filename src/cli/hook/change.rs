@@ -85,14 +85,14 @@ pub async fn change(run: &mut Run<'_>, batch: &[Node]) -> Result<Vec<Told>, Trou
         }
         return Ok(told);
     };
-    let back = restore(run, &told).await;
+    let (back, _) = restore(run, &told).await;
     let code = if run.stop.asked() { STOPPED } else { code };
     Err(Trouble { code, text: format!("{why}\n{back}"), hosts })
 }
 
 /// Whether those that are done still are well, before the next batch (`last`: after the last one, all of them); if not, they
-/// are put back.
-pub async fn still_well(run: &mut Run<'_>, done: &mut [Told], last: bool) -> Result<(), Trouble> {
+/// are put back, as many at once as a batch has (`at_once`).
+pub async fn still_well(run: &mut Run<'_>, done: &mut [Told], last: bool, at_once: usize) -> Result<(), Trouble> {
     let from = if last { 0 } else { done.len().saturating_sub(ASKED_AGAIN) };
     let asked = &mut done[from..];
     if asked.is_empty() {
@@ -110,18 +110,48 @@ pub async fn still_well(run: &mut Run<'_>, done: &mut [Told], last: bool) -> Res
     }) else {
         return Ok(());
     };
+    if code == STOPPED {
+        return Err(Trouble { code, text: why, hosts: vec![] });
+    }
+    let ill = match who_is_ill(run, asked).await {
+        Ok(ill) if ill.is_empty() => return Err(Trouble { code, text: why, hosts: vec![] }),
+        Ok(ill) => ill,
+        Err(e) => {
+            let text = format!("it can't be told whether the kubelets that are done still are well, so nothing was put back: {e}");
+            return Err(Trouble { code, text, hosts: vec![] });
+        }
+    };
+    let hosts = ill.iter().map(|t| t.host.clone()).collect();
+    let mut lines = vec![format!("no longer well: {why}")];
+    let mut rest = ill.as_slice();
+    while !rest.is_empty() {
+        let (now, later) = rest.split_at(at_once.clamp(1, rest.len()));
+        let (back, helped) = restore(run, now).await;
+        lines.push(back);
+        rest = later;
+        if !helped && !rest.is_empty() {
+            let names: Vec<&str> = rest.iter().map(|t| t.host.as_str()).collect();
+            lines.push(format!(
+                "that did not help, so the files of {} are left as they are, and their kubelets were not restarted",
+                names.join(", ")
+            ));
+            break;
+        }
+    }
+    Err(Trouble { code, text: lines.join("\n"), hosts })
+}
+
+/// Those whose kubelets are not well. An error: the API server does not say; what it does not say is no sign of a kubelet's.
+async fn who_is_ill(run: &Run<'_>, asked: &[Told]) -> Result<Vec<Told>, KubeError> {
     let mut ill = vec![];
-    for t in asked.iter() {
-        if !matches!(unwell(run, t, wanted).await, Ok(None)) {
+    for t in asked {
+        if unwell(run, t, &run.args.sysctl).await?.is_some() {
+            // Without an answer of its own it was no word about the kubelet.
+            run.server.version().await?;
             ill.push(t.clone());
         }
     }
-    let hosts = ill.iter().map(|t| t.host.clone()).collect();
-    if code == STOPPED || ill.is_empty() {
-        return Err(Trouble { code, text: why, hosts: vec![] });
-    }
-    let back = restore(run, &ill).await;
-    Err(Trouble { code, text: format!("no longer well: {why}\n{back}"), hosts })
+    Ok(ill)
 }
 
 /// Runs one of our plays on hosts; what went wrong, with its exit code.
@@ -239,11 +269,12 @@ fn restarted(run: &Run<'_>, told: &mut [Told]) -> Result<Option<(String, String)
     Ok(first)
 }
 
-/// Puts files back and restarts kubelets; says how that went. It does not stop for the operator: that would leave them broken.
-async fn restore(run: &mut Run<'_>, told: &[Told]) -> String {
+/// Puts files back and restarts kubelets; says how that went, and whether those that were put back are well then. It does not stop for the
+/// operator: that would leave them broken.
+async fn restore(run: &mut Run<'_>, told: &[Told]) -> (String, bool) {
     let mut begun: Vec<Told> = told.iter().filter(|t| t.before.is_some()).cloned().collect();
     if begun.is_empty() {
-        return "no file had been changed, so nothing was put back".into();
+        return ("no file had been changed, so nothing was put back".into(), true);
     }
     let hosts: Vec<String> = begun.iter().map(|t| t.host.clone()).collect();
     run.steps.now(&format!("putting back the file of {}", hosts.join(", ")));
@@ -291,10 +322,10 @@ async fn restore(run: &mut Run<'_>, told: &[Told]) -> String {
     };
     if !lines.is_empty() {
         let files = if restored.is_empty() { String::new() } else { format!("\n{files}") };
-        return format!("{}{files}", lines.join("\n"));
+        return (format!("{}{files}", lines.join("\n")), true);
     }
     match settle(run, &mut begun, &[], false, true).await {
-        Ok(()) => format!("{files}, and the kubelets run again"),
-        Err((_, why)) => format!("{files}, and a kubelet still is not well: {why}"),
+        Ok(()) => (format!("{files}, and the kubelets run again"), true),
+        Err((_, why)) => (format!("{files}, and a kubelet still is not well: {why}"), false),
     }
 }

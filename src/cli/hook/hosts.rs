@@ -1,8 +1,8 @@
 //! What the hook looks at before it changes anything: hosts, their nodes, their kubelets.
 
-use super::identity::stranger;
 use super::{Ended, PostKubespray, ended, sysctls};
 use crate::cli::CliError;
+use crate::cli::identity::stranger;
 use crate::cli::onhosts::{Results, field, play_aside};
 use crate::cluster::node_name_with;
 use crate::diag::Loc;

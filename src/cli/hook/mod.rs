@@ -4,7 +4,6 @@
 //! |---|---|
 //! | `access` | finds the API server |
 //! | `hosts` | looks at hosts, nodes and kubelets, and refuses what is not well |
-//! | `identity` | tells whether a node is the host of its name |
 //! | `change` | changes kubelets, waits for them, puts back what does not come back |
 //! | `stop` | hears Ctrl-C |
 //! | `sysctls` | compares kernel parameters, now and after the next boot |
@@ -14,7 +13,6 @@ mod access;
 mod change;
 mod finish;
 mod hosts;
-mod identity;
 mod stop;
 mod sysctls;
 
@@ -264,11 +262,12 @@ async fn put_labels(run: &Run<'_>, labels: &[label::Planned]) -> Result<usize, C
 /// Changes all that have to change, batch by batch.
 async fn change_all(run: &mut Run<'_>, todo: &[Node]) -> Result<(), Ended> {
     let mut done: Vec<Told> = vec![];
-    for batch in todo.chunks(run.args.serial.of(todo.len())) {
+    let at_once = run.args.serial.of(todo.len());
+    for batch in todo.chunks(at_once) {
         if run.stop.asked() {
             return Err(halt(run, todo, &done, Trouble { code: STOPPED, text: "stopped".into(), hosts: vec![] }));
         }
-        if let Err(trouble) = still_well(run, &mut done, false).await {
+        if let Err(trouble) = still_well(run, &mut done, false, at_once).await {
             return Err(halt(run, todo, &done, trouble));
         }
         match change(run, batch).await {
@@ -276,7 +275,7 @@ async fn change_all(run: &mut Run<'_>, todo: &[Node]) -> Result<(), Ended> {
             Err(trouble) => return Err(halt(run, todo, &done, trouble)),
         }
     }
-    let trouble = still_well(run, &mut done, true).await;
+    let trouble = still_well(run, &mut done, true, at_once).await;
     trouble.map_err(|trouble| halt(run, todo, &done, trouble))
 }
 
