@@ -156,7 +156,7 @@ impl Target {
         let mut strict = None;
         for variable in ["ansible_ssh_common_args", "ansible_ssh_extra_args", "ansible_ssh_args"] {
             if let Some(args) = text(&[variable]) {
-                ssh_args(&args, &mut ssh, &mut strict).map_err(|e| wrong(variable, e).help("fettle speaks SSH itself; understood are -o with User, Port, IdentityFile, IdentitiesOnly, UserKnownHostsFile, StrictHostKeyChecking, HostKeyAlias, IdentityAgent, ConnectTimeout, ServerAliveInterval, ServerAliveCountMax, ProxyJump, ProxyCommand, AddressFamily, -J and OpenSSH's options about connection sharing"))?;
+                ssh_args(&args, &mut ssh, &mut strict).map_err(|e| wrong(variable, e).help("fettle speaks SSH itself; understood are -o with User, Port, IdentityFile, IdentitiesOnly, UserKnownHostsFile, GlobalKnownHostsFile, StrictHostKeyChecking, HostKeyAlias, IdentityAgent, ConnectTimeout, ServerAliveInterval, ServerAliveCountMax, ProxyJump, ProxyCommand, AddressFamily, -J and OpenSSH's options about connection sharing"))?;
             }
         }
         let number = |names: &[&str]| match text(names) {
@@ -198,11 +198,13 @@ impl Target {
             identity_files =
                 ["~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa"].iter().map(|p| expand(p)).filter(|p| p.exists()).collect();
         }
-        let known_hosts = if ssh.known_hosts.is_empty() {
-            vec![expand("~/.ssh/known_hosts"), expand("~/.ssh/known_hosts2"), PathBuf::from("/etc/ssh/ssh_known_hosts")]
-        } else {
-            ssh.known_hosts.iter().cloned().chain([PathBuf::from("/etc/ssh/ssh_known_hosts")]).collect()
-        };
+        let mut known_hosts = ssh.known_hosts;
+        if known_hosts.is_empty() {
+            known_hosts = vec![expand("~/.ssh/known_hosts"), expand("~/.ssh/known_hosts2")];
+        }
+        // ssh_config(5) has the default.
+        let system = || ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"].map(PathBuf::from).to_vec();
+        known_hosts.extend(ssh.global_known_hosts.unwrap_or_else(system));
         let own = local_user();
         let user = match kind {
             Kind::Local => own,
@@ -269,6 +271,7 @@ fn merge(config: &mut HostConfig, system: HostConfig) {
     if config.known_hosts.is_empty() {
         config.known_hosts = system.known_hosts;
     }
+    config.global_known_hosts = config.global_known_hosts.take().or(system.global_known_hosts);
     config.proxy = config.proxy.take().or(system.proxy);
     config.family = config.family.or(system.family);
     config.timeout = config.timeout.or(system.timeout);
@@ -303,6 +306,7 @@ fn ssh_args(args: &str, config: &mut HostConfig, strict: &mut Option<String>) ->
         match key.trim().to_ascii_lowercase().as_str() {
             "stricthostkeychecking" => *strict = Some(value.to_ascii_lowercase()),
             "userknownhostsfile" => config.known_hosts = value.split_whitespace().map(expand).collect(),
+            "globalknownhostsfile" => config.global_known_hosts = Some(config::global_known_hosts(&value)),
             "port" => config.port = Some(value.parse().map_err(|_| format!("`{value}` is no port"))?),
             "user" => config.user = Some(value),
             keyword @ ("proxyjump" | "proxycommand") => config.proxy = Some(Proxy::read(keyword, &value)),
@@ -329,7 +333,6 @@ fn ssh_args(args: &str, config: &mut HostConfig, strict: &mut Option<String>) ->
             | "passwordauthentication"
             | "kbdinteractiveauthentication"
             | "connectionattempts"
-            | "globalknownhostsfile"
             | "updatehostkeys"
             | "checkhostip" => {}
             other => return Err(format!("the SSH option `{other}` is not supported")),
@@ -377,7 +380,12 @@ mod tests {
             "ansible_ssh_common_args": "-o UserKnownHostsFile=/kh -o StrictHostKeyChecking=accept-new -o ServerAliveInterval=50"}))
             .unwrap();
         assert_eq!((t.address.as_str(), t.port, t.login(), t.kind), ("10.0.0.1", 2222, "ops", Kind::Ssh));
-        assert_eq!(t.known_hosts[0], PathBuf::from("/kh"));
+        let files = |t: &Target| t.known_hosts.iter().map(|f| f.display().to_string()).collect::<Vec<_>>();
+        assert_eq!(files(&t), ["/kh", "/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"]);
+        let site = target(json!({"ansible_ssh_common_args": "-o UserKnownHostsFile=/kh -o GlobalKnownHostsFile='/site /more'"}));
+        assert_eq!(files(&site.unwrap()), ["/kh", "/site", "/more"]);
+        let none = target(json!({"ansible_ssh_common_args": "-o UserKnownHostsFile=/kh -o GlobalKnownHostsFile=none"}));
+        assert_eq!(files(&none.unwrap()), ["/kh"]);
         assert_eq!(t.silence, Duration::from_secs(150));
         assert_eq!((t.identity_files, t.identities_only, t.strict), (vec![PathBuf::from("/k")], true, StrictHostKey::AcceptNew));
         assert_eq!(target(json!({"ansible_connection": "local"})).unwrap().kind, Kind::Local);
