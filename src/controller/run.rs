@@ -4,6 +4,9 @@ mod errand;
 mod hear;
 mod hostvars;
 mod together;
+mod ways;
+
+pub use ways::{Targets, Via};
 
 use super::batches::batches;
 use super::event::{Event, Phase, Reporter};
@@ -26,6 +29,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 use together::{Delegates, Together};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use ways::Ways;
 
 /// How a run is to go.
 #[derive(Clone, Debug, Default)]
@@ -60,12 +64,6 @@ pub struct Options {
     pub step: bool,
 }
 
-/// What a play says about connecting: `remote_user`, `port`, `connection`, as the variables that mean the same.
-pub type Via = Vec<(&'static str, String)>;
-
-/// Makes the connection target of a host; what a play says counts where its variables say nothing.
-pub type Targets<'a> = dyn Fn(&str, &Via) -> Result<Target, Diagnostic> + 'a;
-
 #[derive(Default)]
 struct Host {
     link: Option<LinkHandle>,
@@ -96,8 +94,7 @@ struct Run<'a> {
     names: Vec<String>,
     index: HashMap<String, usize>,
     hosts: Vec<Host>,
-    privileges: HashMap<String, Privilege>,
-    vias: HashMap<String, Via>,
+    ways: Ways,
     files: FileStore,
     /// Where each task looks for files, by task id.
     search: HashMap<u32, Vec<String>>,
@@ -138,39 +135,16 @@ pub fn run(
         let batches = batches(&hosts, &serial)?;
         plan.push((play, hosts, batches));
     }
-    let mut privileges: HashMap<String, Privilege> = HashMap::new();
-    let mut vias: HashMap<String, Via> = HashMap::new();
+    let mut ways = Ways::default();
     for (play, hosts, _) in &plan {
-        for host in hosts {
-            let becomes = options.become_all || inventory.vars(host).get("ansible_become").is_some();
-            if play.privilege(becomes) == Privilege::Root {
-                privileges.insert(host.clone(), Privilege::Root);
-            } else {
-                privileges.entry(host.clone()).or_insert(Privilege::Connection);
-            }
-            let via = via(play, options)?;
-            targets(host, &via)?;
-            match vias.get(host) {
-                Some(known) if *known != via => {
-                    return Err(Diagnostic::error(
-                        &play.play.loc,
-                        format!("this play connects to {host} otherwise than an earlier play of this run"),
-                    )
-                    .help("one connection serves a host for a whole run: run the playbooks one after the other")
-                    .into());
-                }
-                _ => {
-                    vias.insert(host.clone(), via);
-                }
-            }
-        }
+        ways.add(play, hosts, options, targets)?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| Diagnostic::bare(format!("the run can't be started: {e}")))?;
     let (sender, receiver) = unbounded_channel();
-    let names: Vec<String> = inventory.hosts().into_iter().chain(privileges.keys().cloned()).fold(vec![], |mut all, name| {
+    let names: Vec<String> = inventory.hosts().into_iter().chain(ways.targets.keys().cloned()).fold(vec![], |mut all, name| {
         if !all.contains(&name) {
             all.push(name);
         }
@@ -185,8 +159,7 @@ pub fn run(
         index: names.iter().enumerate().map(|(i, n)| (n.clone(), i)).collect(),
         hosts: names.iter().map(|_| Host::default()).collect(),
         names,
-        privileges,
-        vias,
+        ways,
         files: FileStore::default(),
         search: HashMap::new(),
         shared: HashMap::new(),
@@ -217,15 +190,9 @@ pub fn run(
     Ok(summary)
 }
 
-/// What `play` says about connecting.
-fn via(play: &PlaySource, options: &Options) -> Result<Via, Diagnostic> {
-    let mut via = vec![];
-    for (node, variable) in [(&play.remote_user, "ansible_user"), (&play.port, "ansible_port"), (&play.connection, "ansible_connection")] {
-        if let Some(node) = node {
-            via.push((variable, play.known_now(node, &options.extra)?));
-        }
-    }
-    Ok(via)
+/// Whether tags left nothing of a play: its hosts need not even be connected to.
+fn idle(play: &PlaySource) -> bool {
+    play.play.gather.is_none() && play.play.sections.iter().all(Vec::is_empty)
 }
 
 /// A keyword that must be known before a host is asked, its template rendered.
@@ -274,8 +241,7 @@ impl Run<'_> {
         }
         let source = &play.play;
         self.hostvars.begin(play);
-        // Tags left nothing of it: its hosts need not even be connected to.
-        if source.gather.is_none() && source.sections.iter().all(Vec::is_empty) {
+        if idle(play) {
             return true;
         }
         for items in
@@ -397,15 +363,14 @@ impl Run<'_> {
         let index = *self.index.get(host)?;
         self.summary.host(host);
         if self.hosts[index].link.is_none() {
-            let via = self.vias.get(host).cloned().unwrap_or_default();
-            let target = match (self.targets)(host, &via) {
+            let target = match self.target(host) {
                 Ok(target) => target,
                 Err(e) => {
                     self.unreachable(index, e.to_string());
                     return None;
                 }
             };
-            let privilege = self.privileges.get(host).copied().unwrap_or(Privilege::Connection);
+            let privilege = self.ways.privileges.get(host).copied().unwrap_or(Privilege::Connection);
             let (login, silence) = (target.login().to_owned(), target.silence.as_secs());
             let link = open(target, privilege, self.sender.clone(), index);
             self.reporter.event(Event::Phase { host: host.to_owned(), phase: Phase::Connecting });
@@ -475,6 +440,11 @@ impl Run<'_> {
                 }
             }
         }
+    }
+
+    /// How `host` is reached: as its plays say, or where it takes part in none, as its variables do.
+    fn target(&self, host: &str) -> Result<Target, Diagnostic> {
+        self.ways.targets.get(host).cloned().map_or_else(|| (self.targets)(host, &Via::default()), Ok)
     }
 
     fn drop_host(&mut self, index: usize) {

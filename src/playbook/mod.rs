@@ -13,6 +13,7 @@
 //! | `keywords` | what all levels share, and inheritance |
 //! | `action` | a task's module and its arguments |
 //! | `split` | `key=value` text |
+//! | `connecting` | variables that say how hosts are reached |
 //! | `loops` | `loop` and `with_…` |
 //! | `tags` | `--tags`, `--skip-tags` |
 //! | `notify` | handlers that answer |
@@ -26,6 +27,7 @@
 
 mod action;
 mod compile;
+mod connecting;
 mod extra;
 mod files;
 pub mod hostvars;
@@ -44,6 +46,7 @@ mod tags;
 mod texts;
 mod words;
 
+pub use connecting::is_about_connecting;
 pub use extra::extra_vars;
 pub use files::find_file;
 pub use list::{ListedPlay, ListedTask};
@@ -257,10 +260,11 @@ impl Site {
 }
 
 impl PlaySource {
-    /// With which rights the agent must be started; `default` is `-b`. Tasks that a host's own include brings
-    /// (`open`) are not known here: they can become root only if something else in the play can.
-    pub fn privilege(&self, default: bool) -> Privilege {
-        reach::privilege(self, default)
+    /// With which rights the agent must be started; `default` is `-b`, `said` what `ansible_become` says, which wins over the
+    /// keyword. Tasks that a host's own include brings (`open`) are not known here: they can become root only if something
+    /// else in the play can.
+    pub fn privilege(&self, default: bool, said: Option<bool>) -> Privilege {
+        reach::privilege(self, default, said)
     }
 
     /// Looks at every task the play may run, handlers and known includes too.

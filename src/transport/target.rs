@@ -4,6 +4,8 @@ use super::bootstrap;
 use super::config::{self, Family, HostConfig, expand};
 use super::proxy::{Destination, Proxy};
 use crate::diag::{Diagnostic, Loc};
+use crate::modules::boolean;
+use crate::playbook::is_about_connecting;
 use serde_json::{Map, Value as Json};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -67,7 +69,7 @@ impl Default for Defaults {
 }
 
 /// One host's connection.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Target {
     /// Its name in the inventory.
     pub host: String,
@@ -109,6 +111,8 @@ pub struct Target {
     pub remote_tmp: Option<String>,
     /// What of the SSH configuration may concern this host and is not followed.
     pub unfollowed: Vec<String>,
+    /// What `ansible_become` says, if it says anything.
+    pub becomes: Option<bool>,
 }
 
 impl Target {
@@ -116,6 +120,7 @@ impl Target {
     pub fn from_vars(host: &str, vars: &Map<String, Json>, defaults: &Defaults) -> Result<Self, Diagnostic> {
         let wrong = |name: &str, message: String| Diagnostic::error(&Loc::outside(&format!("{name} of host {host}")), message);
         let text = |names: &[&str]| -> Option<String> {
+            debug_assert!(names.iter().all(|name| is_about_connecting(name)), "plays' own are not looked at: {names:?}");
             names
                 .iter()
                 .find_map(|n| vars.get(*n))
@@ -238,7 +243,24 @@ impl Target {
             identity_agent: ssh.identity_agent,
             remote_tmp,
             unfollowed: ssh.unfollowed,
+            becomes: vars.get("ansible_become").and_then(boolean),
         })
+    }
+
+    /// Takes over passwords that another play has for the same host. An error: that play goes another way, and in what it differs.
+    pub fn join(&mut self, other: &Self) -> Result<(), &'static str> {
+        for (own, more) in [(&mut self.password, &other.password), (&mut self.become_password, &other.become_password)] {
+            *own = own.take().or_else(|| more.clone());
+        }
+        let passwords = (other.password.clone().or(self.password.clone()), other.become_password.clone().or(self.become_password.clone()));
+        let like = Self { password: passwords.0, become_password: passwords.1, becomes: self.becomes, ..other.clone() };
+        match () {
+            () if self.kind != like.kind => Err("`ansible_connection`"),
+            () if self.user != like.user => Err("the user"),
+            () if (&self.address, self.port) != (&like.address, like.port) => Err("address or port"),
+            () if *self != like => Err("options or passwords"),
+            () => Ok(()),
+        }
     }
 
     /// The name that known_hosts has it under.

@@ -157,8 +157,7 @@ impl Run<'_> {
 
     /// Whether the host is this machine itself.
     fn is_local(&self, host: &str) -> bool {
-        let via = self.vias.get(host).cloned().unwrap_or_default();
-        (self.targets)(host, &via).is_ok_and(|t| t.kind == crate::transport::Kind::Local)
+        self.target(host).is_ok_and(|t| t.kind == crate::transport::Kind::Local)
     }
 
     /// The controller's file behind `<task>:<subfolder>:<name>`. A host names it, and a host may be hostile: the search
