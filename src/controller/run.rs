@@ -11,7 +11,7 @@ pub use ways::{Targets, Via};
 use super::batches::batches;
 use super::event::{Event, Phase, Reporter};
 use super::files::FileStore;
-use super::interrupt::interrupted;
+use super::interrupt::Interrupts;
 use super::question::Questions;
 use super::step::{self, Answer};
 use super::summary::Summary;
@@ -113,6 +113,7 @@ struct Run<'a> {
     /// Tasks with `delegate_to`.
     delegated: HashMap<u32, Box<Task>>,
     questions: Questions,
+    interrupts: Interrupts,
 }
 
 /// Runs all plays of `site` and tells `reporter` about it.
@@ -143,6 +144,10 @@ pub fn run(
         .enable_all()
         .build()
         .map_err(|e| Diagnostic::bare(format!("the run can't be started: {e}")))?;
+    let interrupts = {
+        let _inside = runtime.enter();
+        Interrupts::listen()
+    };
     let (sender, receiver) = unbounded_channel();
     let names: Vec<String> = inventory.hosts().into_iter().chain(ways.targets.keys().cloned()).fold(vec![], |mut all, name| {
         if !all.contains(&name) {
@@ -174,6 +179,7 @@ pub fn run(
         delegates: Delegates::default(),
         delegated: HashMap::new(),
         questions: Questions::default(),
+        interrupts,
     };
     runtime.block_on(async {
         for (play, hosts, batches) in &plan {
@@ -325,7 +331,7 @@ impl Run<'_> {
                     }
                     self.settle(waiting.is_empty());
                 }
-                () = interrupted() => {
+                () = self.interrupts.asked() => {
                     if self.stopping {
                         // Asked twice: don't wait for changes under way. The agents notice, finish theirs and journal it.
                         for index in running.drain() {

@@ -7,6 +7,7 @@ use super::pipe::Pipe;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 
 /// An agent on this machine.
@@ -37,7 +38,9 @@ pub fn start(sudo: Sudo) -> Result<Local, LinkError> {
         }
     };
     let failed = |e: io::Error| LinkError::Agent(format!("{} can't be started: {e}", agent.path.display()));
-    let mut child = command.arg("serve").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed)?;
+    // Ctrl-C is for fettle, which lets the agent finish the change it is in: in a process group of its own it does not hear it.
+    command.arg("serve").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let mut child = command.spawn().map_err(failed)?;
     let lacking = || failed(io::ErrorKind::BrokenPipe.into());
     let input = child.stdin.take().ok_or_else(lacking)?;
     let output = child.stdout.take().ok_or_else(lacking)?;
