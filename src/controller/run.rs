@@ -14,7 +14,7 @@ use super::files::FileStore;
 use super::interrupt::Interrupts;
 use super::question::Questions;
 use super::step::{self, Answer};
-use super::summary::Summary;
+use super::summary::{HostSummary, Summary};
 use super::variables::{Magic, host_vars};
 use crate::diag::{Diagnostic, Diagnostics, Severity};
 use crate::inventory::Inventory;
@@ -182,9 +182,15 @@ pub fn run(
         interrupts,
     };
     runtime.block_on(async {
-        for (play, hosts, batches) in &plan {
-            if run.stopping || run.aborted || !run.play(play, hosts, batches).await {
-                break;
+        let mut on = true;
+        for (number, (play, hosts, batches)) in plan.iter().enumerate() {
+            // As Ansible: after a playbook in which something failed, the next one of the command line is not begun.
+            let next = number.checked_sub(1).and_then(|before| plan.get(before)).is_some_and(|(before, ..)| before.root != play.root);
+            on = on && !(next && run.summary.exit_code() != 0);
+            if on && !run.stopping && !run.aborted {
+                on = run.play(play, hosts, batches).await;
+            } else if !idle(play) {
+                run.leave(hosts.iter());
             }
         }
         run.goodbye().await;
@@ -288,8 +294,8 @@ impl Run<'_> {
                 self.leave(batches.iter().skip(number + 1).flatten());
                 break;
             }
-            // As Ansible: when every host of a batch failed, the play's other batches are not begun.
-            if batch.iter().all(|h| self.host(h).out) && number + 1 < batches.len() {
+            // As Ansible: when every host of a batch failed, neither other batches nor later plays are begun.
+            if batch.iter().all(|h| self.host(h).out) {
                 self.leave(batches.iter().skip(number + 1).flatten());
                 self.reporter.event(Event::PlayEnd);
                 return false;
@@ -334,22 +340,27 @@ impl Run<'_> {
                 () = self.interrupts.asked() => {
                     if self.stopping {
                         // Asked twice: don't wait for changes under way. The agents notice, finish theirs and journal it.
-                        for index in running.drain() {
-                            let name = self.names[index].clone();
-                            self.drop_host(index);
-                            self.summary.host(&name).unreachable = Some("left behind: its agent finishes the change it is in and writes it to the journal".into());
+                        let mut left: Vec<usize> = running.drain().collect();
+                        left.sort_unstable();
+                        for index in left {
+                            self.unreachable(index, "left behind: its agent finishes the change it is in and writes it to the journal".into());
                         }
                         break;
                     }
                     self.stopping = true;
                     self.reporter.event(Event::Stopping);
                     // Nothing was begun where no agent has answered yet.
-                    let early: Vec<usize> = running.iter().copied().filter(|index| !self.hosts[*index].greeted).collect();
+                    let mut early: Vec<usize> = running.iter().copied().filter(|index| !self.hosts[*index].greeted).collect();
+                    early.sort_unstable();
                     let names: Vec<String> = early.iter().map(|index| self.names[*index].clone()).collect();
                     self.leave(names.iter());
-                    for index in early {
+                    for (index, name) in early.into_iter().zip(names) {
                         running.remove(&index);
                         self.drop_host(index);
+                        // It is among those not begun, and nowhere else if no earlier play did anything there.
+                        if self.summary.hosts.get(&name) == Some(&HostSummary::default()) {
+                            self.summary.hosts.shift_remove(&name);
+                        }
                     }
                     for host in self.hosts.iter().filter(|h| h.busy || h.delegate) {
                         host.send(ToAgent::Stop("the operator stopped it".into()));

@@ -144,7 +144,10 @@ impl Reporter for Console {
                 self.print(&format!("{} {host}{message}", self.paint().text(Tone::Doubt, "warning:")));
             }
             Event::Stopping => self.print("\nStopping: changes under way are finished first. Ctrl-C again to leave at once."),
-            Event::PlayEnd => self.flush(),
+            Event::PlayEnd => {
+                self.sequence.finish();
+                self.flush();
+            }
             Event::Phase { .. } | Event::Pushing { .. } | Event::Started { .. } => {}
         }
     }

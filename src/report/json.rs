@@ -68,6 +68,7 @@ impl Reporter for Json {
             Event::Warning { host, message } => line(&json!({"event": "warning", "host": host, "message": message})),
             Event::Stopping => line(&json!({"event": "stopping"})),
             Event::PlayEnd => {
+                self.sequence.finish();
                 self.flush();
                 let mut ended = std::mem::take(&mut self.ended);
                 ended.sort_by_key(|(host, _)| self.hosts.iter().position(|h| h == host));
