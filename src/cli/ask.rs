@@ -2,7 +2,7 @@
 
 use super::connect::{ConnectArgs, target};
 use super::{CliError, Exit};
-use crate::controller::{Answer, Question, ask};
+use crate::controller::{Answer, Question, Via, ask};
 use crate::host::glob;
 use crate::play::Privilege;
 use crate::protocol::ToController;
@@ -80,7 +80,7 @@ pub fn answers(who: &WhoArgs, question: &Question) -> Result<Vec<Answer>, CliErr
     let defaults = connect.defaults()?;
     let mut targets = vec![];
     for host in hosts {
-        let target = target(&inventory, &extra, &host, &vec![], &defaults)?;
+        let target = target(&inventory, &extra, &host, &Via::default(), &defaults)?;
         targets.push((host, target));
     }
     let privilege = if *becomes { Privilege::Root } else { Privilege::Connection };

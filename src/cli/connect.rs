@@ -5,10 +5,12 @@ use crate::controller::Via;
 use crate::diag::{Diagnostic, Loc};
 use crate::inventory::Inventory;
 use crate::play::Vars;
+use crate::playbook::is_about_connecting;
 use crate::template::{Engine, Scope};
 use crate::transport::{Defaults, StrictHostKey, Target};
 use clap::Args;
 use serde_json::{Map, Value as Json};
+use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
@@ -102,28 +104,30 @@ impl ConnectArgs {
 /// Connection variables of `host`, rendered, and the target they make; `via`: what the play says.
 pub fn target(inventory: &Inventory, extra: &Vars, host: &str, via: &Via, defaults: &Defaults) -> Result<Target, Diagnostic> {
     let vars = inventory.vars(host);
-    let about = |name: &&String| name.starts_with("ansible_");
-    let names = vars.0.iter().chain(&extra.0).map(|(name, _)| name).filter(about).cloned().collect();
+    let layers = [&via.defaults, &vars, &via.vars, extra];
+    let known = Vars(layers[..3].iter().flat_map(|layer| layer.0.iter().cloned()).collect());
+    // Of a play only what is about connecting: other variables may wait for the host.
+    let all = vars.0.iter().chain(&extra.0).map(|(name, _)| name).filter(|name| name.starts_with("ansible_"));
+    let plays = via.vars.0.iter().chain(&via.defaults.0).map(|(name, _)| name).filter(|name| is_about_connecting(name));
+    let names: BTreeSet<String> = all.chain(plays).cloned().collect();
     let mut scope = Scope::new();
-    scope.push(crate::controller::templates(&vars));
-    scope.push(crate::controller::templates(extra));
-    scope.push(crate::controller::before_connecting(inventory, extra, host, names));
+    layers.iter().for_each(|layer| scope.push(crate::controller::templates(layer)));
+    scope.push(crate::controller::before_connecting(inventory, known, extra, host, names.clone()));
     let engine = Engine::new();
     let mut values = Map::new();
-    for (name, node) in vars.0.iter().chain(&extra.0) {
-        if about(&name) {
-            let value = engine
-                .variable(name, &scope)
-                .map_err(|e| Diagnostic::error(&node.loc, format!("`{name}` of host {host} can't be rendered before connecting: {e}")))?;
-            values.insert(name.clone(), value);
-        }
+    for name in names {
+        let Some(node) = layers.iter().rev().find_map(|layer| layer.get(&name)) else { continue };
+        let value = engine
+            .variable(&name, &scope)
+            .map_err(|e| Diagnostic::error(&node.loc, format!("`{name}` of host {host} can't be rendered before connecting: {e}")))?;
+        values.insert(name, value);
     }
-    for (variable, value) in via {
+    for (variable, value) in &via.keywords {
         values.entry(*variable).or_insert_with(|| Json::from(value.as_str()));
     }
     // As Kubespray's defaults have it.
     if let Some(bastion) = inventory.bastion().filter(|b| *b != host && !values.contains_key("ansible_ssh_common_args")) {
-        let way = through(&target(inventory, extra, bastion, &vec![], defaults)?)?;
+        let way = through(&target(inventory, extra, bastion, &Via::default(), defaults)?)?;
         values.insert("ansible_ssh_common_args".into(), way.into());
     }
     Target::from_vars(host, &values, defaults)
@@ -178,7 +182,7 @@ mod tests {
         std::fs::write(&file, text).unwrap();
         let inventory = Inventory::load(&[file.display().to_string()], None).unwrap();
         let defaults = Defaults { ssh_config: None, ..Defaults::default() };
-        target(&inventory, &Vars::default(), host, &vec![], &defaults).unwrap_or_else(|e| panic!("{e}")).proxy
+        target(&inventory, &Vars::default(), host, &Via::default(), &defaults).unwrap_or_else(|e| panic!("{e}")).proxy
     }
 
     #[test]

@@ -137,7 +137,7 @@ pub fn run(args: PlayArgs, plan: bool) -> Result<Exit, CliError> {
     let mut console = Console::new(Detail { verbosity: args.verbose, check, paint }, live);
     let summary = run_site(&site, &inventory, &run_options, &targets, &mut console as &mut dyn Reporter)?;
     // Root's runs are in root's journal.
-    let root = site.plays.iter().any(|p| p.privilege(args.becomes) == Privilege::Root);
+    let root = site.plays.iter().any(|p| p.privilege(args.becomes, None) == Privilege::Root);
     let journal_options = format!("{}{}", if root { " -b" } else { "" }, connection(&args));
     let inventory_options = args.connect.inventory.iter().map(|i| format!("-i {}", quoted(i))).collect::<Vec<_>>().join(" ");
     let about = About {

@@ -74,15 +74,9 @@ pub fn undo(args: &UndoArgs) -> Result<Exit, CliError> {
     Ok(exit(counts, unreachable || done.iter().any(|a| a.answer.is_err())))
 }
 
-/// As ansible's exit codes: 4 where a host could not be reached, 2 where something was refused or failed.
+/// As ansible's exit codes: 4 where a host could not be reached, 2 where something was refused or failed, 6 both.
 fn exit(counts: Counts, unreachable: bool) -> Exit {
-    Exit(if unreachable {
-        4
-    } else if counts.refused + counts.failed > 0 {
-        2
-    } else {
-        0
-    })
+    Exit(u8::from(counts.refused + counts.failed > 0) * 2 + u8::from(unreachable) * 4)
 }
 
 fn reports(answers: &[Answer]) -> impl Iterator<Item = (&str, &Report)> {
@@ -138,4 +132,16 @@ fn printable_report(report: &Report) -> Report {
 fn capital(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map(|c| c.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_are_those_of_other_runs() {
+        let with = |refused, failed| Counts { refused, failed, ..Counts::default() };
+        let codes = [(with(0, 0), false), (with(1, 0), false), (with(0, 1), false), (with(0, 0), true), (with(0, 1), true)];
+        assert_eq!(codes.map(|(counts, unreachable)| exit(counts, unreachable).0), [0, 2, 2, 4, 6]);
+    }
 }

@@ -14,7 +14,7 @@ mod variables;
 
 pub use ask::{Answer, Question, UndoQuestion, ask};
 pub use event::{Event, Phase, Reporter};
-pub use interrupt::interrupted;
+pub use interrupt::{heard, interrupted, listen};
 pub use run::{Options, Targets, Via, run, select};
 pub use summary::{Failure, HostSummary, Summary};
 pub use variables::{before_connecting, templates};

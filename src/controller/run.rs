@@ -4,14 +4,17 @@ mod errand;
 mod hear;
 mod hostvars;
 mod together;
+mod ways;
+
+pub use ways::{Targets, Via};
 
 use super::batches::batches;
 use super::event::{Event, Phase, Reporter};
 use super::files::FileStore;
-use super::interrupt::interrupted;
+use super::interrupt::Interrupts;
 use super::question::Questions;
 use super::step::{self, Answer};
-use super::summary::Summary;
+use super::summary::{HostSummary, Summary};
 use super::variables::{Magic, host_vars};
 use crate::diag::{Diagnostic, Diagnostics, Severity};
 use crate::inventory::Inventory;
@@ -26,6 +29,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 use together::{Delegates, Together};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use ways::Ways;
 
 /// How a run is to go.
 #[derive(Clone, Debug, Default)]
@@ -60,12 +64,6 @@ pub struct Options {
     pub step: bool,
 }
 
-/// What a play says about connecting: `remote_user`, `port`, `connection`, as the variables that mean the same.
-pub type Via = Vec<(&'static str, String)>;
-
-/// Makes the connection target of a host; what a play says counts where its variables say nothing.
-pub type Targets<'a> = dyn Fn(&str, &Via) -> Result<Target, Diagnostic> + 'a;
-
 #[derive(Default)]
 struct Host {
     link: Option<LinkHandle>,
@@ -96,8 +94,7 @@ struct Run<'a> {
     names: Vec<String>,
     index: HashMap<String, usize>,
     hosts: Vec<Host>,
-    privileges: HashMap<String, Privilege>,
-    vias: HashMap<String, Via>,
+    ways: Ways,
     files: FileStore,
     /// Where each task looks for files, by task id.
     search: HashMap<u32, Vec<String>>,
@@ -116,6 +113,7 @@ struct Run<'a> {
     /// Tasks with `delegate_to`.
     delegated: HashMap<u32, Box<Task>>,
     questions: Questions,
+    interrupts: Interrupts,
 }
 
 /// Runs all plays of `site` and tells `reporter` about it.
@@ -138,39 +136,20 @@ pub fn run(
         let batches = batches(&hosts, &serial)?;
         plan.push((play, hosts, batches));
     }
-    let mut privileges: HashMap<String, Privilege> = HashMap::new();
-    let mut vias: HashMap<String, Via> = HashMap::new();
+    let mut ways = Ways::default();
     for (play, hosts, _) in &plan {
-        for host in hosts {
-            let becomes = options.become_all || inventory.vars(host).get("ansible_become").is_some();
-            if play.privilege(becomes) == Privilege::Root {
-                privileges.insert(host.clone(), Privilege::Root);
-            } else {
-                privileges.entry(host.clone()).or_insert(Privilege::Connection);
-            }
-            let via = via(play, options)?;
-            targets(host, &via)?;
-            match vias.get(host) {
-                Some(known) if *known != via => {
-                    return Err(Diagnostic::error(
-                        &play.play.loc,
-                        format!("this play connects to {host} otherwise than an earlier play of this run"),
-                    )
-                    .help("one connection serves a host for a whole run: run the playbooks one after the other")
-                    .into());
-                }
-                _ => {
-                    vias.insert(host.clone(), via);
-                }
-            }
-        }
+        ways.add(play, hosts, options, targets)?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| Diagnostic::bare(format!("the run can't be started: {e}")))?;
+    let interrupts = {
+        let _inside = runtime.enter();
+        Interrupts::listen()
+    };
     let (sender, receiver) = unbounded_channel();
-    let names: Vec<String> = inventory.hosts().into_iter().chain(privileges.keys().cloned()).fold(vec![], |mut all, name| {
+    let names: Vec<String> = inventory.hosts().into_iter().chain(ways.targets.keys().cloned()).fold(vec![], |mut all, name| {
         if !all.contains(&name) {
             all.push(name);
         }
@@ -185,8 +164,7 @@ pub fn run(
         index: names.iter().enumerate().map(|(i, n)| (n.clone(), i)).collect(),
         hosts: names.iter().map(|_| Host::default()).collect(),
         names,
-        privileges,
-        vias,
+        ways,
         files: FileStore::default(),
         search: HashMap::new(),
         shared: HashMap::new(),
@@ -201,11 +179,18 @@ pub fn run(
         delegates: Delegates::default(),
         delegated: HashMap::new(),
         questions: Questions::default(),
+        interrupts,
     };
     runtime.block_on(async {
-        for (play, hosts, batches) in &plan {
-            if run.stopping || run.aborted || !run.play(play, hosts, batches).await {
-                break;
+        let mut on = true;
+        for (number, (play, hosts, batches)) in plan.iter().enumerate() {
+            // As Ansible: after a playbook in which something failed, the next one of the command line is not begun.
+            let next = number.checked_sub(1).and_then(|before| plan.get(before)).is_some_and(|(before, ..)| before.root != play.root);
+            on = on && !(next && run.summary.exit_code() != 0);
+            if on && !run.stopping && !run.aborted {
+                on = run.play(play, hosts, batches).await;
+            } else if !idle(play) {
+                run.leave(hosts.iter());
             }
         }
         run.goodbye().await;
@@ -217,15 +202,9 @@ pub fn run(
     Ok(summary)
 }
 
-/// What `play` says about connecting.
-fn via(play: &PlaySource, options: &Options) -> Result<Via, Diagnostic> {
-    let mut via = vec![];
-    for (node, variable) in [(&play.remote_user, "ansible_user"), (&play.port, "ansible_port"), (&play.connection, "ansible_connection")] {
-        if let Some(node) = node {
-            via.push((variable, play.known_now(node, &options.extra)?));
-        }
-    }
-    Ok(via)
+/// Whether tags left nothing of a play: its hosts need not even be connected to.
+fn idle(play: &PlaySource) -> bool {
+    play.play.gather.is_none() && play.play.sections.iter().all(Vec::is_empty)
 }
 
 /// A keyword that must be known before a host is asked, its template rendered.
@@ -274,8 +253,7 @@ impl Run<'_> {
         }
         let source = &play.play;
         self.hostvars.begin(play);
-        // Tags left nothing of it: its hosts need not even be connected to.
-        if source.gather.is_none() && source.sections.iter().all(Vec::is_empty) {
+        if idle(play) {
             return true;
         }
         for items in
@@ -316,8 +294,8 @@ impl Run<'_> {
                 self.leave(batches.iter().skip(number + 1).flatten());
                 break;
             }
-            // As Ansible: when every host of a batch failed, the play's other batches are not begun.
-            if batch.iter().all(|h| self.host(h).out) && number + 1 < batches.len() {
+            // As Ansible: when every host of a batch failed, neither other batches nor later plays are begun.
+            if batch.iter().all(|h| self.host(h).out) {
                 self.leave(batches.iter().skip(number + 1).flatten());
                 self.reporter.event(Event::PlayEnd);
                 return false;
@@ -359,25 +337,30 @@ impl Run<'_> {
                     }
                     self.settle(waiting.is_empty());
                 }
-                () = interrupted() => {
+                () = self.interrupts.asked() => {
                     if self.stopping {
                         // Asked twice: don't wait for changes under way. The agents notice, finish theirs and journal it.
-                        for index in running.drain() {
-                            let name = self.names[index].clone();
-                            self.drop_host(index);
-                            self.summary.host(&name).unreachable = Some("left behind: its agent finishes the change it is in and writes it to the journal".into());
+                        let mut left: Vec<usize> = running.drain().collect();
+                        left.sort_unstable();
+                        for index in left {
+                            self.unreachable(index, "left behind: its agent finishes the change it is in and writes it to the journal".into());
                         }
                         break;
                     }
                     self.stopping = true;
                     self.reporter.event(Event::Stopping);
                     // Nothing was begun where no agent has answered yet.
-                    let early: Vec<usize> = running.iter().copied().filter(|index| !self.hosts[*index].greeted).collect();
+                    let mut early: Vec<usize> = running.iter().copied().filter(|index| !self.hosts[*index].greeted).collect();
+                    early.sort_unstable();
                     let names: Vec<String> = early.iter().map(|index| self.names[*index].clone()).collect();
                     self.leave(names.iter());
-                    for index in early {
+                    for (index, name) in early.into_iter().zip(names) {
                         running.remove(&index);
                         self.drop_host(index);
+                        // It is among those not begun, and nowhere else if no earlier play did anything there.
+                        if self.summary.hosts.get(&name) == Some(&HostSummary::default()) {
+                            self.summary.hosts.shift_remove(&name);
+                        }
                     }
                     for host in self.hosts.iter().filter(|h| h.busy || h.delegate) {
                         host.send(ToAgent::Stop("the operator stopped it".into()));
@@ -397,15 +380,14 @@ impl Run<'_> {
         let index = *self.index.get(host)?;
         self.summary.host(host);
         if self.hosts[index].link.is_none() {
-            let via = self.vias.get(host).cloned().unwrap_or_default();
-            let target = match (self.targets)(host, &via) {
+            let target = match self.target(host) {
                 Ok(target) => target,
                 Err(e) => {
                     self.unreachable(index, e.to_string());
                     return None;
                 }
             };
-            let privilege = self.privileges.get(host).copied().unwrap_or(Privilege::Connection);
+            let privilege = self.ways.privileges.get(host).copied().unwrap_or(Privilege::Connection);
             let (login, silence) = (target.login().to_owned(), target.silence.as_secs());
             let link = open(target, privilege, self.sender.clone(), index);
             self.reporter.event(Event::Phase { host: host.to_owned(), phase: Phase::Connecting });
@@ -475,6 +457,11 @@ impl Run<'_> {
                 }
             }
         }
+    }
+
+    /// How `host` is reached: as its plays say, or where it takes part in none, as its variables do.
+    fn target(&self, host: &str) -> Result<Target, Diagnostic> {
+        self.ways.targets.get(host).cloned().map_or_else(|| (self.targets)(host, &Via::default()), Ok)
     }
 
     fn drop_host(&mut self, index: usize) {

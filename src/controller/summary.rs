@@ -5,7 +5,7 @@ use indexmap::IndexMap;
 use serde::Serialize;
 
 /// A failed task, for the recap.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Failure {
     /// Task name.
     pub task: String,
@@ -16,7 +16,7 @@ pub struct Failure {
 }
 
 /// One host's totals.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct HostSummary {
     /// Tasks that found everything as asked.
     pub ok: u32,
@@ -57,7 +57,7 @@ pub struct Summary {
     pub hosts: IndexMap<String, HostSummary>,
     /// The operator stopped the run.
     pub interrupted: bool,
-    /// A play stopped because every host of a batch had failed: these hosts were not touched by it.
+    /// Hosts of plays, or of their batches, that were not begun: the run ended before, by a failure or the operator.
     pub not_started: Vec<String>,
 }
 

@@ -163,9 +163,16 @@ pub fn view(
     names.unwrap_or(&all).iter().filter_map(value).collect()
 }
 
-/// What the variables called `names` of `host` may read that no inventory says, before any host is connected to.
-pub fn before_connecting(inventory: &Inventory, extra: &Vars, host: &str, names: BTreeSet<String>) -> Arc<HashMap<String, Var>> {
-    let (_, reached) = reachable(inventory.vars(host), extra, names);
+/// What those of the variables `vars` of `host` that are called `names` may read that no inventory says, before any host is
+/// connected to.
+pub fn before_connecting(
+    inventory: &Inventory,
+    vars: Vars,
+    extra: &Vars,
+    host: &str,
+    names: BTreeSet<String>,
+) -> Arc<HashMap<String, Var>> {
+    let (_, reached) = reachable(vars, extra, names);
     let reads = |name: &str| reached.as_ref().is_none_or(|r| r.contains(name));
     let mut values = Map::from_iter([
         ("inventory_hostname".to_owned(), json!(host)),

@@ -153,7 +153,7 @@ impl Loader {
         let listen = listen.iter().filter_map(|n| read::literal(n, "listen", out)).collect();
         let register = get("register").and_then(|n| read::name(n, "register", out));
         draft.notified.extend(own.notify.iter().filter(|n| !read::is_template(n)).cloned());
-        Task {
+        let task = Task {
             id: self.task_id(),
             loc: node.loc.clone(),
             name: own.name.clone(),
@@ -183,7 +183,9 @@ impl Loader {
             any_errors_fatal: frame.any_errors_fatal.clone(),
             role: frame.role.as_ref().map(|r| r.id),
             search_path: search_path(frame, &draft.dir),
-        }
+        };
+        super::connecting::check(&task, &mut self.out);
+        task
     }
 
     /// Keeps the task if its tags are selected (handlers always are).

@@ -64,6 +64,12 @@ pub(crate) fn folder(path: &Path) -> PathBuf {
     path.parent().map(Path::to_path_buf).unwrap_or_default()
 }
 
+/// Whether `path` leads below `folder` as it stands, through nothing hidden.
+pub(crate) fn below(path: &Path, folder: &Path) -> bool {
+    let plain = |part: Component<'_>| matches!(part, Component::Normal(name) if !name.to_string_lossy().starts_with('.'));
+    path.strip_prefix(folder).is_ok_and(|rest| rest.components().all(plain))
+}
+
 /// From the root: for `role_path` and `playbook_dir`.
 pub(crate) fn absolute(path: &Path) -> PathBuf {
     let given = if path.as_os_str().is_empty() { Path::new(".") } else { path };
@@ -125,6 +131,13 @@ mod tests {
         assert_eq!(find_file(&path, "files", "x").unwrap(), a.join("files/x"));
         let error = find_file(&path, "files", "y").unwrap_err();
         assert!(error.contains("a/files/y") && error.contains("b/y"), "{error}");
+    }
+
+    #[test]
+    fn hidden_folders_and_ways_out_are_not_below() {
+        let below = |path: &str, folder: &str| below(Path::new(path), Path::new(folder));
+        assert!(below("/p/roles/x", "/p") && below("tasks/x.yml", "") && below("/p/.r/x", "/p/.r"));
+        assert!(!below("/p/../etc/x", "/p") && !below("/p/.git/x", "/p") && !below("/etc/x", "") && !below("/pp/x", "/p"));
     }
 
     #[test]

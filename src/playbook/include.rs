@@ -7,7 +7,7 @@ use super::keywords::{Frame, Keywords, REFUSED, SHARED};
 use super::loader::{Draft, Loader};
 use super::read;
 use super::role::{From, Wanted};
-use crate::diag::{Diagnostic, Diagnostics};
+use crate::diag::{Diagnostic, Diagnostics, Loc};
 use crate::play::{Action, Include, IncludeKind, Included, Item, LayerKind, Vars};
 use crate::yaml::{Mapping, Node};
 use std::path::PathBuf;
@@ -109,12 +109,7 @@ impl Loader {
             }
             IncludeKind::Role => {
                 let Some(role) = context.frame.role.clone() else { return false };
-                let draft = Draft { dir: context.dir.clone(), ..Draft::default() };
-                let before = self.out.0.len();
-                let folder = self.role_folder(&self.wanted(context, name), &draft, Some(&role.path));
-                // That it is not there is said when it is loaded.
-                self.out.0.truncate(before);
-                folder.is_some_and(|folder| role.within(&folder))
+                self.included_role(context, name).is_some_and(|folder| role.within(&folder))
             }
         }
     }
@@ -159,6 +154,36 @@ impl Loader {
         let mut frame = context.frame.clone();
         frame.trail.push(file);
         Some(self.items(&list, &frame, draft))
+    }
+
+    /// What the playbook writes as the name of what `task` includes.
+    pub(crate) fn include_name(&self, task: u32) -> Option<&Node> {
+        self.contexts.get(&task).map(|context| &context.node)
+    }
+
+    /// What a host's name for an include leads to, where the playbook's own folders begin, and where the include stands.
+    /// `None`: the playbook names it itself, or it is not there.
+    pub(crate) fn led_to(&mut self, task: u32, name: &str) -> Option<(PathBuf, Vec<PathBuf>, Loc)> {
+        let context = self.contexts.get(&task).cloned().filter(|context| read::is_template(&context.node))?;
+        let Context { kind, frame, dir, .. } = &*context;
+        let found = match kind {
+            IncludeKind::Tasks => super::files::first_that_exists(&task_places(name, frame, dir))?,
+            IncludeKind::Role => self.included_role(&context, name)?,
+        };
+        let roles = frame.role.iter().flat_map(|role| role.folders()).flat_map(|role| [super::files::folder(&role), role]);
+        let own = frame.trail.iter().map(|file| super::files::folder(file)).chain([dir.clone()]);
+        Some((found, roles.chain(own).chain(self.roles_path.iter().cloned()).collect(), context.node.loc.clone()))
+    }
+
+    /// The folder of an included role, if it is there.
+    fn included_role(&mut self, context: &Context, name: &str) -> Option<PathBuf> {
+        let draft = Draft { dir: context.dir.clone(), ..Draft::default() };
+        let before = self.out.0.len();
+        let beside = context.frame.role.as_ref().map(|role| role.path.clone());
+        let folder = self.role_folder(&self.wanted(context, name), &draft, beside.as_deref());
+        // That it is not there is said when it is loaded.
+        self.out.0.truncate(before);
+        folder
     }
 
     /// Answers a dynamic include whose name a host has rendered. Equal questions get the same answer, with the

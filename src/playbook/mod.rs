@@ -13,6 +13,7 @@
 //! | `keywords` | what all levels share, and inheritance |
 //! | `action` | a task's module and its arguments |
 //! | `split` | `key=value` text |
+//! | `connecting` | variables that say how hosts are reached |
 //! | `loops` | `loop` and `with_…` |
 //! | `tags` | `--tags`, `--skip-tags` |
 //! | `notify` | handlers that answer |
@@ -26,6 +27,7 @@
 
 mod action;
 mod compile;
+mod connecting;
 mod extra;
 mod files;
 pub mod hostvars;
@@ -44,6 +46,7 @@ mod tags;
 mod texts;
 mod words;
 
+pub use connecting::is_about_connecting;
 pub use extra::extra_vars;
 pub use files::find_file;
 pub use list::{ListedPlay, ListedTask};
@@ -242,12 +245,33 @@ fn unique(out: &mut Diagnostics) {
 impl Site {
     /// Answers a dynamic include: `task` is the including task's id, `name` the file or role it rendered.
     /// The tasks come complete: with `apply`, the include's `vars` and all that stands around it on them.
-    /// Equal questions get equal answers, with the same task ids.
+    /// Equal questions get equal answers, with the same task ids. A host names it, and a host may be hostile: what the
+    /// playbook does not name itself must lie in the project or with its roles, in no hidden folder.
     ///
     /// # Errors
-    /// What is wrong in the file or role, or that it is not there.
+    /// What is wrong in the file or role, that it is not there, or that it is outside.
     pub fn include(&self, task: u32, name: &str) -> Result<Included, Diagnostics> {
-        self.loader().answer_later(task, name)
+        let mut loader = self.loader();
+        if let Some((found, own, loc)) = loader.led_to(task, name) {
+            let real = files::absolute(&found);
+            let mut roots = own.iter().map(|folder| files::absolute(folder)).chain(self.projects());
+            if !own.iter().any(|folder| files::below(&found, folder)) && !roots.any(|root| files::below(&real, &root)) {
+                let outside = format!("`{name}` is outside the project, so it is included only by tasks that name it literally");
+                return Err(Diagnostic::error(&loc, outside).into());
+            }
+        }
+        loader.answer_later(task, name)
+    }
+
+    /// What the playbook writes as the name of what `task` includes; it may hold templates.
+    pub fn include_name(&self, task: u32) -> Option<Node> {
+        self.loader().include_name(task).cloned()
+    }
+
+    /// The folders around those of the playbooks.
+    pub fn projects(&self) -> impl Iterator<Item = PathBuf> {
+        let above = self.plays.iter().filter_map(|play| files::absolute(&play.dir).parent().map(Path::to_owned));
+        above.filter(|folder| folder.parent().is_some())
     }
 
     fn loader(&self) -> MutexGuard<'_, loader::Loader> {
@@ -257,10 +281,11 @@ impl Site {
 }
 
 impl PlaySource {
-    /// With which rights the agent must be started; `default` is `-b`. Tasks that a host's own include brings
-    /// (`open`) are not known here: they can become root only if something else in the play can.
-    pub fn privilege(&self, default: bool) -> Privilege {
-        reach::privilege(self, default)
+    /// With which rights the agent must be started; `default` is `-b`, `said` what `ansible_become` says, which wins over the
+    /// keyword. Tasks that a host's own include brings (`open`) are not known here: they can become root only if something
+    /// else in the play can.
+    pub fn privilege(&self, default: bool, said: Option<bool>) -> Privilege {
+        reach::privilege(self, default, said)
     }
 
     /// Looks at every task the play may run, handlers and known includes too.

@@ -165,17 +165,21 @@ pub(crate) fn each_task(source: &PlaySource, look: &mut dyn FnMut(&Task)) {
 }
 
 /// Whether the agent must be started as root: some task becomes another user.
-pub(crate) fn privilege(source: &PlaySource, default: bool) -> Privilege {
-    let needs = |enabled: Option<&Node>| match enabled.map(|n| &n.value) {
+pub(crate) fn privilege(source: &PlaySource, default: bool, said: Option<bool>) -> Privilege {
+    let written = |enabled: Option<&Node>| match enabled.map(|n| &n.value) {
         None => default,
         Some(Value::Bool(b)) => *b,
         Some(_) => true,
     };
-    let mut root = source.privilege.enabled.is_some() && needs(source.privilege.enabled.as_ref());
+    let needs = |enabled: Option<&Node>| said.unwrap_or_else(|| written(enabled));
+    let mut root = said == Some(true) || source.privilege.enabled.is_some() && needs(source.privilege.enabled.as_ref());
     for item in items(source) {
-        each(item, &mut |task: &Task| root |= needs(task.privilege.enabled.as_ref()));
+        each(item, &mut |task: &Task| {
+            let own = task.layers.iter().rev().find_map(|layer| layer.vars.get("ansible_become"));
+            root |= own.map_or_else(|| needs(task.privilege.enabled.as_ref()), |own| written(Some(own)));
+        });
     }
-    root |= source.open && default;
+    root |= source.open && said.unwrap_or(default);
     if root { Privilege::Root } else { Privilege::Connection }
 }
 

@@ -167,6 +167,7 @@ impl Reporter for Console {
             Event::Warning { host: None, message } => self.warn(&message),
             Event::Stopping => self.print("\nStopping: changes under way are finished first. Ctrl-C again to leave at once."),
             Event::PlayEnd => {
+                self.sequence.finish();
                 self.flush();
                 self.warn_of_hosts();
             }

@@ -76,6 +76,7 @@ impl Reporter for Json {
             }
             Event::Stopping => line(&json!({"event": "stopping"})),
             Event::PlayEnd => {
+                self.sequence.finish();
                 self.flush();
                 for held in [&mut self.warnings, &mut self.ended] {
                     let mut held = std::mem::take(held);

@@ -1,8 +1,9 @@
 //! The last lines of a run: what changed, what failed where and why, what was not done, what to type next.
 
 use super::lines::ranges;
+use super::printable::printable;
 use super::style::{Paint, Tone};
-use crate::controller::{HostSummary, Summary};
+use crate::controller::{Failure, HostSummary, Summary};
 use std::time::Duration;
 
 /// What the recap needs to know beside the totals.
@@ -110,18 +111,23 @@ pub fn recap(summary: &Summary, about: &About<'_>, paint: Paint) -> Vec<String> 
     out
 }
 
+/// What became of a host. Texts that the host may have chosen are made safe for a terminal.
 fn details(host: &HostSummary, class: &Class, paint: Paint) -> Vec<String> {
     let mut out = vec![];
     let mut said = |text: String| out.push(text);
+    let about = |failure: &Failure| {
+        let place = paint.text(Tone::Faint, &printable(&failure.place));
+        format!("{}: {}  {place}", printable(&failure.task), printable(first(&failure.message)))
+    };
     if let Some(reason) = &host.unreachable {
-        said(reason.clone());
+        said(printable(reason).into_owned());
     }
     for failure in &host.failures {
-        said(format!("{}: {}  {}", failure.task, first(&failure.message), paint.text(Tone::Faint, &failure.place)));
+        said(about(failure));
     }
     if matches!(class, Class::Unknown) {
         for unknown in &host.unknowns {
-            said(format!("{}: {}  {}", unknown.task, first(&unknown.message), paint.text(Tone::Faint, &unknown.place)));
+            said(about(unknown));
         }
     }
     if matches!(class, Class::Failed | Class::Stopped | Class::Unknown) && host.changes > 0 {
@@ -135,7 +141,8 @@ fn details(host: &HostSummary, class: &Class, paint: Paint) -> Vec<String> {
         said(format!("{} not done", tasks_word(host.not_done)));
     }
     if !host.pending_handlers.is_empty() {
-        said(format!("handlers notified but not run (the next run of their play runs them): {}", host.pending_handlers.join(", ")));
+        let names = host.pending_handlers.join(", ");
+        said(format!("handlers notified but not run (the next run of their play runs them): {}", printable(&names)));
     }
     out
 }
@@ -206,4 +213,29 @@ fn changes_word(n: u32) -> String {
 
 fn tasks_word(n: u32) -> String {
     if n == 1 { "1 task".into() } else { format!("{n} tasks") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_do_not_drive_the_terminal() {
+        let evil = || Failure { task: "a\u{1b}[2J".into(), place: "p\u{7}".into(), message: "b\u{1b}]0;owned\u{7}\nmore".into() };
+        let mut summary = Summary::default();
+        let host = summary.host("a");
+        host.failed = 1;
+        host.failures = vec![evil()];
+        host.pending_handlers = vec!["h\u{9b}1m".into()];
+        summary.host("b").unreachable = Some("c\u{1b}[31m".into());
+        let host = summary.host("c");
+        host.unknown = 1;
+        host.unknowns = vec![evil()];
+        let about = About { playbooks: "p.yml", check: true, took: Duration::ZERO, command: "fettle plan p.yml", inventory: "", run: "r" };
+        let text = recap(&summary, &about, Paint { on: false }).join("\n");
+        assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
+        for part in ["a\\x1b[2J: b\\x1b]0;owned\\x07  p\\x07", "c\\x1b[31m", "h\\x9b1m"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
 }

@@ -55,6 +55,13 @@ impl Sequencer {
         }
     }
 
+    /// No host reports anything more, those included that never began: nothing is waited for any longer.
+    pub fn finish(&mut self) {
+        for host in self.order.clone() {
+            self.ended(&host);
+        }
+    }
+
     /// The next task that all hosts are past, if there is one.
     pub fn next(&mut self) -> Option<Group> {
         // Until every running host shows what it did next, another could still belong in front.
@@ -134,5 +141,19 @@ mod tests {
         s.ended("a");
         s.push("b", report(1));
         assert_eq!(drain(&mut s), ["1:b"]);
+    }
+
+    #[test]
+    fn what_hosts_did_is_told_though_others_never_began() {
+        let mut s = Sequencer::default();
+        s.start(&["a".to_owned(), "b".to_owned(), "c".to_owned()]);
+        s.push("b", report(1));
+        s.push("b", report(2));
+        s.ended("b");
+        let item = TaskReport { item: Some("x".into()), ..report(1) };
+        s.push("c", item);
+        assert!(drain(&mut s).is_empty());
+        s.finish();
+        assert_eq!(drain(&mut s), ["1:b,c", "2:b"]);
     }
 }

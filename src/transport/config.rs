@@ -52,6 +52,8 @@ pub struct HostConfig {
     pub identity_files: Vec<PathBuf>,
     /// `UserKnownHostsFile`.
     pub known_hosts: Vec<PathBuf>,
+    /// `GlobalKnownHostsFile`.
+    pub global_known_hosts: Option<Vec<PathBuf>>,
     /// `StrictHostKeyChecking`.
     pub strict: Option<String>,
     /// `IdentitiesOnly`.
@@ -133,6 +135,7 @@ fn apply(path: &Path, host: &str, config: &mut HostConfig, depth: usize) {
             "identityagent" if config.identity_agent.is_none() => config.identity_agent = identity_agent(value),
             "hostkeyalias" => set(&mut config.key_alias, value.to_owned()),
             "userknownhostsfile" if config.known_hosts.is_empty() => config.known_hosts = value.split_whitespace().map(expand).collect(),
+            "globalknownhostsfile" if config.global_known_hosts.is_none() => config.global_known_hosts = Some(global_known_hosts(value)),
             "stricthostkeychecking" => set(&mut config.strict, value.to_ascii_lowercase()),
             "identitiesonly" => config.identities_only |= value.eq_ignore_ascii_case("yes"),
             "addressfamily" => config.family = config.family.or(Family::read(value)),
@@ -201,6 +204,11 @@ fn tokens(value: &str, host: &str, config: &HostConfig) -> String {
         }
     }
     out
+}
+
+/// The files that `GlobalKnownHostsFile` names; `none`: no file.
+pub fn global_known_hosts(value: &str) -> Vec<PathBuf> {
+    value.split_whitespace().filter(|name| *name != "none").map(expand).collect()
 }
 
 /// The socket that `IdentityAgent` names: a path, or a variable of the environment; `none` stays so.

@@ -8,6 +8,7 @@ use super::pipe::Pipe;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 
 /// An agent on this machine.
@@ -38,7 +39,8 @@ pub fn start(sudo: Sudo) -> Result<Local, LinkError> {
         }
     };
     let failed = |e: io::Error| LinkError::Agent(format!("{} can't be started: {e}", agent.path.display()));
-    command.arg("serve").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // Ctrl-C is for fettle, which lets the agent finish the change it is in: in a process group of its own it does not hear it.
+    command.arg("serve").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let mut child = limit::as_started(&mut command).spawn().map_err(failed)?;
     let lacking = || failed(io::ErrorKind::BrokenPipe.into());
     let input = child.stdin.take().ok_or_else(lacking)?;

@@ -4,6 +4,8 @@ use super::bootstrap;
 use super::config::{self, Family, HostConfig, expand};
 use super::proxy::{Destination, Proxy};
 use crate::diag::{Diagnostic, Loc};
+use crate::modules::boolean;
+use crate::playbook::is_about_connecting;
 use serde_json::{Map, Value as Json};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -67,7 +69,7 @@ impl Default for Defaults {
 }
 
 /// One host's connection.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Target {
     /// Its name in the inventory.
     pub host: String,
@@ -109,6 +111,8 @@ pub struct Target {
     pub remote_tmp: Option<String>,
     /// What of the SSH configuration may concern this host and is not followed.
     pub unfollowed: Vec<String>,
+    /// What `ansible_become` says, if it says anything.
+    pub becomes: Option<bool>,
 }
 
 impl Target {
@@ -116,6 +120,7 @@ impl Target {
     pub fn from_vars(host: &str, vars: &Map<String, Json>, defaults: &Defaults) -> Result<Self, Diagnostic> {
         let wrong = |name: &str, message: String| Diagnostic::error(&Loc::outside(&format!("{name} of host {host}")), message);
         let text = |names: &[&str]| -> Option<String> {
+            debug_assert!(names.iter().all(|name| is_about_connecting(name)), "plays' own are not looked at: {names:?}");
             names
                 .iter()
                 .find_map(|n| vars.get(*n))
@@ -156,7 +161,7 @@ impl Target {
         let mut strict = None;
         for variable in ["ansible_ssh_common_args", "ansible_ssh_extra_args", "ansible_ssh_args"] {
             if let Some(args) = text(&[variable]) {
-                ssh_args(&args, &mut ssh, &mut strict).map_err(|e| wrong(variable, e).help("fettle speaks SSH itself; understood are -o with User, Port, IdentityFile, IdentitiesOnly, UserKnownHostsFile, StrictHostKeyChecking, HostKeyAlias, IdentityAgent, ConnectTimeout, ServerAliveInterval, ServerAliveCountMax, ProxyJump, ProxyCommand, AddressFamily, -J and OpenSSH's options about connection sharing"))?;
+                ssh_args(&args, &mut ssh, &mut strict).map_err(|e| wrong(variable, e).help("fettle speaks SSH itself; understood are -o with User, Port, IdentityFile, IdentitiesOnly, UserKnownHostsFile, GlobalKnownHostsFile, StrictHostKeyChecking, HostKeyAlias, IdentityAgent, ConnectTimeout, ServerAliveInterval, ServerAliveCountMax, ProxyJump, ProxyCommand, AddressFamily, -J and OpenSSH's options about connection sharing"))?;
             }
         }
         let number = |names: &[&str]| match text(names) {
@@ -198,11 +203,13 @@ impl Target {
             identity_files =
                 ["~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa"].iter().map(|p| expand(p)).filter(|p| p.exists()).collect();
         }
-        let known_hosts = if ssh.known_hosts.is_empty() {
-            vec![expand("~/.ssh/known_hosts"), expand("~/.ssh/known_hosts2"), PathBuf::from("/etc/ssh/ssh_known_hosts")]
-        } else {
-            ssh.known_hosts.iter().cloned().chain([PathBuf::from("/etc/ssh/ssh_known_hosts")]).collect()
-        };
+        let mut known_hosts = ssh.known_hosts;
+        if known_hosts.is_empty() {
+            known_hosts = vec![expand("~/.ssh/known_hosts"), expand("~/.ssh/known_hosts2")];
+        }
+        // ssh_config(5) has the default.
+        let system = || ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"].map(PathBuf::from).to_vec();
+        known_hosts.extend(ssh.global_known_hosts.unwrap_or_else(system));
         let own = local_user();
         let user = match kind {
             Kind::Local => own,
@@ -236,7 +243,24 @@ impl Target {
             identity_agent: ssh.identity_agent,
             remote_tmp,
             unfollowed: ssh.unfollowed,
+            becomes: vars.get("ansible_become").and_then(boolean),
         })
+    }
+
+    /// Takes over passwords that another play has for the same host. An error: that play goes another way, and in what it differs.
+    pub fn join(&mut self, other: &Self) -> Result<(), &'static str> {
+        for (own, more) in [(&mut self.password, &other.password), (&mut self.become_password, &other.become_password)] {
+            *own = own.take().or_else(|| more.clone());
+        }
+        let passwords = (other.password.clone().or(self.password.clone()), other.become_password.clone().or(self.become_password.clone()));
+        let like = Self { password: passwords.0, become_password: passwords.1, becomes: self.becomes, ..other.clone() };
+        match () {
+            () if self.kind != like.kind => Err("`ansible_connection`"),
+            () if self.user != like.user => Err("the user"),
+            () if (&self.address, self.port) != (&like.address, like.port) => Err("address or port"),
+            () if *self != like => Err("options or passwords"),
+            () => Ok(()),
+        }
     }
 
     /// The name that known_hosts has it under.
@@ -269,6 +293,7 @@ fn merge(config: &mut HostConfig, system: HostConfig) {
     if config.known_hosts.is_empty() {
         config.known_hosts = system.known_hosts;
     }
+    config.global_known_hosts = config.global_known_hosts.take().or(system.global_known_hosts);
     config.proxy = config.proxy.take().or(system.proxy);
     config.family = config.family.or(system.family);
     config.timeout = config.timeout.or(system.timeout);
@@ -303,6 +328,7 @@ fn ssh_args(args: &str, config: &mut HostConfig, strict: &mut Option<String>) ->
         match key.trim().to_ascii_lowercase().as_str() {
             "stricthostkeychecking" => *strict = Some(value.to_ascii_lowercase()),
             "userknownhostsfile" => config.known_hosts = value.split_whitespace().map(expand).collect(),
+            "globalknownhostsfile" => config.global_known_hosts = Some(config::global_known_hosts(&value)),
             "port" => config.port = Some(value.parse().map_err(|_| format!("`{value}` is no port"))?),
             "user" => config.user = Some(value),
             keyword @ ("proxyjump" | "proxycommand") => config.proxy = Some(Proxy::read(keyword, &value)),
@@ -329,7 +355,6 @@ fn ssh_args(args: &str, config: &mut HostConfig, strict: &mut Option<String>) ->
             | "passwordauthentication"
             | "kbdinteractiveauthentication"
             | "connectionattempts"
-            | "globalknownhostsfile"
             | "updatehostkeys"
             | "checkhostip" => {}
             other => return Err(format!("the SSH option `{other}` is not supported")),
@@ -377,7 +402,12 @@ mod tests {
             "ansible_ssh_common_args": "-o UserKnownHostsFile=/kh -o StrictHostKeyChecking=accept-new -o ServerAliveInterval=50"}))
             .unwrap();
         assert_eq!((t.address.as_str(), t.port, t.login(), t.kind), ("10.0.0.1", 2222, "ops", Kind::Ssh));
-        assert_eq!(t.known_hosts[0], PathBuf::from("/kh"));
+        let files = |t: &Target| t.known_hosts.iter().map(|f| f.display().to_string()).collect::<Vec<_>>();
+        assert_eq!(files(&t), ["/kh", "/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"]);
+        let site = target(json!({"ansible_ssh_common_args": "-o UserKnownHostsFile=/kh -o GlobalKnownHostsFile='/site /more'"}));
+        assert_eq!(files(&site.unwrap()), ["/kh", "/site", "/more"]);
+        let none = target(json!({"ansible_ssh_common_args": "-o UserKnownHostsFile=/kh -o GlobalKnownHostsFile=none"}));
+        assert_eq!(files(&none.unwrap()), ["/kh"]);
         assert_eq!(t.silence, Duration::from_secs(150));
         assert_eq!((t.identity_files, t.identities_only, t.strict), (vec![PathBuf::from("/k")], true, StrictHostKey::AcceptNew));
         assert_eq!(target(json!({"ansible_connection": "local"})).unwrap().kind, Kind::Local);

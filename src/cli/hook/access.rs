@@ -5,6 +5,7 @@ use super::PostKubespray;
 use crate::cli::CliError;
 use crate::cli::connect::target;
 use crate::cli::onhosts::{Results, field, play_aside};
+use crate::controller::Via;
 use crate::inventory::Inventory;
 use crate::kube::{Access, KubeError, Server, connect, connect_from_host, connect_moved};
 use crate::play::Vars;
@@ -62,7 +63,7 @@ fn control_plane(inventory: &Inventory) -> Vec<String> {
 
 /// Where a host is reached.
 fn address(inventory: &Inventory, host: &str) -> String {
-    let found = target(inventory, &Vars::default(), host, &vec![], &Defaults::default());
+    let found = target(inventory, &Vars::default(), host, &Via::default(), &Defaults::default());
     found.map_or_else(|_| host.to_owned(), |t| t.address)
 }
 

@@ -1,8 +1,9 @@
 //! Ctrl-C and SIGTERM: the first asks the hook to stop at a good place, the second ends it at once.
 
 use crate::cli::CliError;
+use crate::controller::{heard, listen};
 use std::sync::mpsc::channel;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::SignalKind;
 use tokio::sync::watch;
 
 /// Exit code of what the operator stopped.
@@ -23,15 +24,15 @@ impl Stop {
                 Err(e) => return drop(ready.send(Err(e))),
             };
             runtime.block_on(async {
-                let (mut interrupt, mut terminate) = match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
+                let (mut interrupt, mut terminate) = match (listen(SignalKind::interrupt()), listen(SignalKind::terminate())) {
                     (Ok(interrupt), Ok(terminate)) => (interrupt, terminate),
                     (Err(e), _) | (_, Err(e)) => return drop(ready.send(Err(e))),
                 };
                 let _ = ready.send(Ok(()));
                 loop {
                     tokio::select! {
-                        _ = interrupt.recv() => {}
-                        _ = terminate.recv() => {}
+                        () = heard(&mut interrupt) => {}
+                        () = heard(&mut terminate) => {}
                     }
                     if tell.send_replace(true) {
                         eprintln!("given up at once; what was being changed is left as it is now");

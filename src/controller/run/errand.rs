@@ -66,7 +66,7 @@ fn holds_template(node: &Node) -> bool {
 }
 
 /// Whether `value` can be what became of `written`.
-fn agrees(written: &Node, value: &Json) -> bool {
+pub(super) fn agrees(written: &Node, value: &Json) -> bool {
     match (&written.value, value) {
         (Value::Str(text), _) if is_template(written) => match value {
             Json::String(value) => fits(text, value),

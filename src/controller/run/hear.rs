@@ -1,14 +1,15 @@
 //! What hosts say, and what each is answered.
 
-use super::Run;
+use super::{Run, errand};
 use crate::controller::event::{Event, Phase};
 use crate::controller::files::list;
 use crate::controller::kubernetes;
-use crate::play::Include;
+use crate::play::{Include, Included};
 use crate::playbook::find_file;
 use crate::playbook::hostvars::included_tasks;
 use crate::protocol::{ToAgent, ToController, VERSION};
 use crate::transport::LinkEvent;
+use serde_json::Value as Json;
 use std::path::{Path, PathBuf};
 
 impl Run<'_> {
@@ -93,7 +94,7 @@ impl Run<'_> {
                 }
             }
             ToController::NeedInclude { task, name } => {
-                let included = self.site.include(task, &name).map(Box::new).map_err(|e| e.to_string());
+                let included = self.included(task, &name).map(Box::new);
                 if let Ok(included) = &included {
                     self.remember(&included.items);
                     self.remember(&included.handlers);
@@ -157,8 +158,16 @@ impl Run<'_> {
 
     /// Whether the host is this machine itself.
     fn is_local(&self, host: &str) -> bool {
-        let via = self.vias.get(host).cloned().unwrap_or_default();
-        (self.targets)(host, &via).is_ok_and(|t| t.kind == crate::transport::Kind::Local)
+        self.target(host).is_ok_and(|t| t.kind == crate::transport::Kind::Local)
+    }
+
+    /// What `task` includes by `name`. A host renders the name, and it may be hostile: it must be what the playbook writes.
+    fn included(&self, task: u32, name: &str) -> Result<Included, String> {
+        let written = self.site.include_name(task).ok_or_else(|| format!("task {task} is no include"))?;
+        if !errand::agrees(&written, &Json::from(name)) {
+            return Err(format!("{}: the play includes `{}`, not `{name}`", written.loc, written.key_text()));
+        }
+        self.site.include(task, name).map_err(|e| e.to_string())
     }
 
     /// The controller's file behind `<task>:<subfolder>:<name>`. A host names it, and a host may be hostile: the search
@@ -177,9 +186,7 @@ impl Run<'_> {
             real.strip_prefix(root).is_ok_and(|rest| !rest.components().any(|c| c.as_os_str().to_string_lossy().starts_with('.')))
         };
         let roots = search.iter().filter_map(|s| Path::new(s).canonicalize().ok());
-        let project =
-            self.site.plays.iter().filter_map(|p| p.dir.canonicalize().ok()?.parent().map(Path::to_owned)).filter(|p| p.parent().is_some());
-        if roots.chain(project).any(|root| inside(&root)) {
+        if roots.chain(self.site.projects()).any(|root| inside(&root)) {
             return Ok(found);
         }
         Err(format!("{} is outside the project, so it is sent only to tasks that name it literally", found.display()))

@@ -187,8 +187,10 @@ impl Run<'_> {
             return Err("the play delegates no such task".into());
         };
         let vars = self.inventory.vars(&self.names[index]);
+        let names = ["ansible_become", "ansible_become_user"];
         let open = self.options.become_all
-            || ["ansible_become", "ansible_become_user"].iter().any(|v| vars.get(v).is_some() || self.options.extra.get(v).is_some());
+            || names.iter().any(|v| vars.get(v).is_some() || self.options.extra.get(v).is_some())
+            || self.site.plays.iter().any(|play| play.says(&names));
         errand::check(written, to, root, errand, open)
     }
 
@@ -197,8 +199,7 @@ impl Run<'_> {
         if !self.inventory.knows(to) {
             return Err(format!("there is no host `{to}` in the inventory"));
         }
-        let via = self.vias.get(to).cloned().unwrap_or_default();
-        let target = (self.targets)(to, &via).map_err(|e| e.to_string())?;
+        let target = self.target(to).map_err(|e| e.to_string())?;
         // Who logs in as root is root already: a second agent would only find the first one's lock.
         let root = root && target.login() != "root";
         let key = (to.to_owned(), root);
@@ -210,7 +211,7 @@ impl Run<'_> {
         }
         let (login, silence) = (target.login().to_owned(), target.silence.as_secs());
         // A host that takes part in this run is held by it already; the workstation belongs to nobody.
-        let lock = !self.privileges.contains_key(to) && target.kind == Kind::Ssh;
+        let lock = !self.ways.privileges.contains_key(to) && target.kind == Kind::Ssh;
         let index = self.hosts.len();
         let privilege = if root { Privilege::Root } else { Privilege::Connection };
         let link = open(target, privilege, self.sender.clone(), index);

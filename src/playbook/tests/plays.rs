@@ -170,10 +170,10 @@ fn what_a_play_reaches() {
     assert!(third.referenced().is_none());
     let names = fourth.referenced().unwrap();
     assert!(names.contains("one") && names.contains("two"));
-    assert_eq!(first.privilege(false), Privilege::Connection);
-    assert_eq!(first.privilege(true), Privilege::Root);
-    assert_eq!(third.privilege(false), Privilege::Root);
-    assert_eq!(fourth.privilege(true), Privilege::Connection);
+    assert_eq!(first.privilege(false, None), Privilege::Connection);
+    assert_eq!(first.privilege(true, None), Privilege::Root);
+    assert_eq!(third.privilege(false, None), Privilege::Root);
+    assert_eq!(fourth.privilege(true, None), Privilege::Connection);
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn the_command_lines_become_is_a_default() {
     let seen = |t: &Task| (t.privilege.enabled.as_ref().unwrap().to_json(), t.privilege.user.as_ref().unwrap().key_text());
     let seen: Vec<_> = tasks(&site).into_iter().map(seen).collect();
     assert_eq!(seen, [(true.into(), "ann".to_owned()), (false.into(), "joe".to_owned())]);
-    assert_eq!(site.plays[0].privilege(false), Privilege::Root);
+    assert_eq!(site.plays[0].privilege(false, None), Privilege::Root);
 }
 
 #[test]
@@ -247,4 +247,38 @@ fn everything_wrong_is_said_once_and_in_order() {
     ]);
     let lines: Vec<&str> = wrong.lines().map(|l| l.split(": ").next().unwrap()).collect();
     assert_eq!(lines, ["site.yml:5:7", "site.yml:6:17", "a.yml:1:10"]);
+}
+
+#[test]
+fn variables_of_one_task_lead_nowhere_else() {
+    let play = |task: &str| format!("- hosts: all\n  vars: {{ansible_port: 1}}\n  tasks:\n    - {task}\n");
+    let told = |task: &str| errors(&[("site.yml", &play(task)), ("r/tasks/main.yml", "- ping:\n"), ("a.yml", "- ping:\n")]);
+    let wanted = "`ansible_user` is not supported here: one connection serves a host for a whole run";
+    for task in [
+        "{ping: , vars: {ansible_user: joe}}",
+        "{block: [{ping: }], vars: {ansible_user: joe}}",
+        "{import_role: {name: r}, vars: {ansible_user: joe}}",
+        "{include_tasks: a.yml, vars: {ansible_user: joe}}",
+    ] {
+        let told = told(task);
+        assert!(told.starts_with("site.yml:4:") && told.contains(wanted), "{task}: {told}");
+        assert_eq!(told.matches(wanted).count(), 1, "{told}");
+    }
+    // Another host's own variables count, and these lead nowhere.
+    for task in ["{ping: , delegate_to: localhost, vars: {ansible_connection: local}}", "{ping: , vars: {ansible_remote_tmp: /tmp}}"] {
+        assert_eq!(tasks(&site(&[("site.yml", &play(task))])).len(), 1);
+    }
+}
+
+#[test]
+fn the_variable_about_becoming_wins_over_the_keyword() {
+    let play = |more: &str, task: &str| site(&[("site.yml", &format!("- hosts: all\n{more}  tasks:\n    - {{ping: , {task}}}\n"))]);
+    let root = |site: &Site, said| site.plays[0].privilege(false, said) == Privilege::Root;
+    let keyword = play("  become: true\n", "tags: []");
+    assert!(root(&keyword, None) && root(&keyword, Some(true)) && !root(&keyword, Some(false)));
+    let plain = play("", "tags: []");
+    assert!(!root(&plain, None) && root(&plain, Some(true)));
+    let own = play("", "vars: {ansible_become: true}");
+    assert!(root(&own, None) && root(&own, Some(false)));
+    assert!(!root(&play("", "become: true, vars: {ansible_become: false}"), None));
 }

@@ -259,3 +259,41 @@ fn handlers_may_include() {
     assert_eq!(names(&handlers), ["more", "imported"]);
     assert_eq!(site.plays[0].play.includes.len(), 1);
 }
+
+#[test]
+fn what_hosts_name_lies_in_the_project() {
+    let outside = folder(&[("secret.yml", "- {name: secret, ping: }\n"), ("role/tasks/main.yml", "- {name: secret, ping: }\n")]);
+    let out = |name: &str| outside.path().join(name).display().to_string();
+    let play = format!(
+        "- hosts: all\n  tasks:\n    - include_tasks: '{{{{ x }}}}'\n    - include_role: {{name: '{{{{ x }}}}'}}\n    - include_tasks: {}\n      when: x\n",
+        out("secret.yml")
+    );
+    let around = folder(&[
+        ("p/playbooks/site.yml", &play),
+        ("p/playbooks/.git/hidden.yml", "- {name: hidden, ping: }\n"),
+        ("p/playbooks/roles/r/tasks/main.yml", "- {name: role, ping: }\n"),
+        ("p/shared/x.yml", "- {name: shared, ping: }\n"),
+        ("roles/.dot/mine/tasks/main.yml", "- {name: mine, ping: }\n"),
+    ]);
+    // Links are the operator's own.
+    std::os::unix::fs::symlink(outside.path().join("role"), around.path().join("p/playbooks/roles/linked")).unwrap();
+    let options =
+        LoadOptions { roles_path: Some(vec![around.path().join("roles/.dot")]), modules: Some(modules::MODULES), ..LoadOptions::default() };
+    let site = load(&[around.path().join("p/playbooks/site.yml")], &options).unwrap();
+    let all = tasks(&site);
+    let ask = |task: usize, name: &str| match site.include(all[task].id, name) {
+        Ok(included) => names(&tasks_of(&included.items)).join(","),
+        Err(e) => e.to_string(),
+    };
+    let absolute = around.path().join("p/shared/x.yml").display().to_string();
+    assert_eq!((ask(0, "../shared/x.yml"), ask(0, &absolute)), ("shared".into(), "shared".into()));
+    assert_eq!((ask(1, "r"), ask(1, "linked"), ask(1, "mine")), ("role".into(), "secret".into(), "mine".into()));
+    assert_eq!(ask(2, &out("secret.yml")), "secret", "the playbook names it itself");
+    let up = "../".repeat(20);
+    for name in [out("secret.yml"), format!("{up}{}", out("secret.yml")), ".git/hidden.yml".into(), "roles/../.git/hidden.yml".into()] {
+        assert!(ask(0, &name).contains("is outside the project"), "{name}: {}", ask(0, &name));
+    }
+    for name in [out("role"), format!("{up}{}", out("role"))] {
+        assert!(ask(1, &name).contains("is outside the project"), "{name}: {}", ask(1, &name));
+    }
+}
