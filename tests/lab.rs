@@ -209,6 +209,20 @@ fn down_cleans_up_when_its_notes_are_lost() {
 }
 
 #[test]
+fn a_lock_that_is_held_while_a_lab_comes_up_is_let_go() {
+    if !is_root() {
+        return;
+    }
+    let (name, lock) = (unique_name(), tempfile::NamedTempFile::new().expect("a file"));
+    let flock = |program: &[&str]| Command::new("flock").arg("--nonblock").arg(lock.path()).args(program).output().expect("flock");
+    let up = flock(&[FETTLE, "lab", "up", "--name", &name, "--hosts", "1", "--disks", "0"]);
+    let after = flock(&["true"]);
+    succeeded("down", &fettle(["lab", "down", "--name", &name]));
+    succeeded("up", &up);
+    assert!(after.status.success(), "the lab holds it");
+}
+
+#[test]
 fn an_interrupted_up_leaves_nothing_or_what_down_removes() {
     if !is_root() {
         return;

@@ -2,7 +2,7 @@
 
 use super::names::Lab;
 use super::state::{self, LabState};
-use super::{failed, found};
+use super::{failed, found, outliving};
 use crate::diag::Diagnostic;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -33,7 +33,8 @@ pub fn start(name: &str) -> Result<PathBuf, Diagnostic> {
     let log = folder.join("log");
     let log_file = fs::File::create(&log).map_err(|why| failed(log.display(), why))?;
     let nodes: Vec<String> = state.hosts.iter().map(|h| format!("{}={}", h.name, h.address)).collect();
-    let mut child = Command::new(&program)
+    let mut command = Command::new(&program);
+    command
         .arg("--data")
         .arg(&folder)
         .args(["--listen", &address.to_string(), "--pod-ip", &address.to_string(), "--nodes", &nodes.join(","), "--stdin=false"])
@@ -41,9 +42,8 @@ pub fn start(name: &str) -> Result<PathBuf, Diagnostic> {
         .stdout(Stdio::piped())
         .stderr(log_file)
         // It outlives us, and Ctrl-C at our terminal.
-        .process_group(0)
-        .spawn()
-        .map_err(|why| failed(program.display(), why))?;
+        .process_group(0);
+    let mut child = outliving(&mut command).spawn().map_err(|why| failed(program.display(), why))?;
     let mut line = String::new();
     if let Some(out) = child.stdout.take() {
         // It says one line when it is ready, or ends; it limits its own waiting to two minutes.

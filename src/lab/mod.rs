@@ -45,7 +45,10 @@ pub use trouble::{Trouble, cause};
 pub use up::{Options, Up, up};
 
 use crate::diag::Diagnostic;
+use nix::libc;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+use std::process::Command;
 
 /// The path of a lab's inventory.
 ///
@@ -54,6 +57,18 @@ use std::path::PathBuf;
 pub fn inventory(name: &str) -> Result<PathBuf, Diagnostic> {
     state::load(name)?;
     Ok(names::Lab::new(name)?.inventory())
+}
+
+/// Keeps files that are open here by accident from a program that outlives us: a lock that is held while a lab comes up would be
+/// held as long as the lab.
+fn outliving(command: &mut Command) -> &mut Command {
+    let close = || {
+        // SAFETY: the call takes no pointers. A kernel before 5.11 does not know it: then they stay open.
+        let _ = unsafe { libc::close_range(3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC.cast_signed()) };
+        Ok(())
+    };
+    // SAFETY: between fork and exec only a system call is made.
+    unsafe { command.pre_exec(close) }
 }
 
 /// An error with the system's words for it.

@@ -3,7 +3,7 @@
 use super::init::{self, Disk, Spec};
 use super::names::{self, Lab, RUN};
 use super::state::{self, HostState, LabState};
-use super::{down, failed, found, needs, net};
+use super::{down, failed, found, needs, net, outliving};
 use crate::diag::Diagnostic;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
@@ -185,14 +185,10 @@ impl Birth {
                 Some(program) => program.to_owned(),
                 None => std::env::current_exe()?,
             };
-            Command::new(program)
-                .args(found::INIT_ARGUMENTS)
-                .args([lab.name(), &spec.host])
-                .current_dir("/")
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .stderr(File::create(folder.join("log"))?)
-                .spawn()
+            let mut command = Command::new(program);
+            command.args(found::INIT_ARGUMENTS).args([lab.name(), &spec.host]).current_dir("/");
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(File::create(folder.join("log"))?);
+            outliving(&mut command).spawn()
         };
         let mut child = start().map_err(|why| failed(format!("cannot start {}", spec.host), why))?;
         let input = child.stdin.take();
