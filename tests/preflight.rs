@@ -56,7 +56,8 @@ impl World {
 #[test]
 fn what_stands_in_a_clusters_way_is_found_on_its_hosts() {
     let Some(lab) = Lab::new(2, 2) else { return };
-    let Some(plane) = ControlPlane::start(&["node01", "node02", "node03"]) else { return };
+    let node = |host: &str| format!("{host}={}", lab.state.host(host).unwrap().address);
+    let Some(plane) = ControlPlane::start(&[&node("node01"), &node("node02"), "node03"]) else { return };
     let world = World { lab, plane };
     let lab = &world.lab;
     let nothing = "no filesystem of a disk is mounted on /ais/sd";
