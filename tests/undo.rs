@@ -92,6 +92,19 @@ fn what_somebody_changed_since_stays_and_so_does_what_commands_did() {
     );
     assert_eq!(lab.sh("node01", "cat /root/kept /root/secret; ls /root/made /root/opaque 2>&1 || true").lines().next(), Some("mine"));
     assert_eq!(lab.sh("node02", "cat /root/kept; ls /root"), "old\nkept\nopaque\nsecret");
+    // A run of which nothing can be undone names the one before it.
+    for content in ["1", "2"] {
+        let playbook = Playbook::tasks(&format!("- copy: {{content: \"{content}\", dest: /root/kept}}\n"));
+        assert!(lab.fettle(&["apply", &playbook.path(), "-l", "node02"]).status.success());
+    }
+    lab.sh("node02", "cp /root/kept /root/second; echo mine >/root/kept");
+    let stuck = lab.fettle(&["undo", "--yes", "-l", "node02"]);
+    assert_eq!(stuck.status.code(), Some(2), "{}", text(&stuck));
+    lab.sh("node02", "cp /root/second /root/kept");
+    assert!(lab.fettle(&["undo", "--yes", "-l", "node02"]).status.success());
+    let first = text(&stuck).split("): --run ").nth(1).unwrap_or_else(|| panic!("{}", text(&stuck))).split('\n').next().unwrap().to_owned();
+    assert!(lab.fettle(&["undo", "--yes", "-l", "node02", "--run", &first]).status.success());
+    assert_eq!(lab.sh("node02", "cat /root/kept"), "old");
     // Another run holds the host.
     let slow = Playbook::tasks("- command: sleep 3\n");
     let first = lab.start_fettle(&["apply", &slow.path()]);

@@ -21,6 +21,8 @@ pub struct Report {
     pub run: Option<Head>,
     /// Its changes, the newest first.
     pub steps: Vec<Step>,
+    /// Where none of them is or would be undone: the run before it that can be asked for.
+    pub older: Option<Head>,
 }
 
 /// A run as the journal has it.
@@ -87,6 +89,8 @@ pub struct Record {
     /// Which.
     pub head: Head,
     made: Vec<Made>,
+    /// The next older run that is not undone.
+    older: Option<Head>,
 }
 
 fn word(entry: &Json, key: &str) -> String {
@@ -141,8 +145,8 @@ fn task(seq: u64, run: &str) -> String {
 }
 
 /// The run called `wanted`, or else the newest one that changed something, undid nothing, and was not undone. `None`: there
-/// is no such run. Changes that an undoing undid before it was cut off are left out. `entries`: the whole journal, as
-/// [`super::journal::read`] gives it.
+/// is no such run. Changes that an undoing undid before it was cut off are left out; a run of which nothing else can be undone is
+/// no newest one any more. `entries`: the whole journal, as [`super::journal::read`] gives it.
 pub fn choose(entries: &[Json], wanted: Option<&str>) -> Result<Option<Record>, String> {
     let heads: Vec<Head> = entries
         .iter()
@@ -151,12 +155,25 @@ pub fn choose(entries: &[Json], wanted: Option<&str>) -> Result<Option<Record>, 
         .collect();
     let undoings = Undoings::of(entries, &heads);
     let changed = |run: &str| entries.iter().any(|e| e["event"] == "change_begin" && e["run"] == run);
-    let head = heads.iter().rev().find(|h| match wanted {
-        Some(wanted) => h.run == wanted,
-        None => !h.purpose.starts_with(PURPOSE) && !undoings.undid(&h.run) && changed(&h.run),
-    });
-    let Some(head) = head else { return Ok(None) };
-    let mut record = Record { head: head.clone(), made: vec![] };
+    let open = |h: &Head| !h.purpose.starts_with(PURPOSE) && !undoings.undid(&h.run) && changed(&h.run);
+    let mut runs = heads.iter().rev();
+    let mut chosen = None;
+    for head in runs.by_ref().filter(|h| wanted.map_or_else(|| open(h), |wanted| h.run == wanted)) {
+        let (record, spent) = record(entries, head, &undoings)?;
+        if wanted.is_some() || !spent {
+            chosen = Some(record);
+            break;
+        }
+    }
+    let Some(mut chosen) = chosen else { return Ok(None) };
+    // One that can't be read says so when it is asked for.
+    chosen.older = runs.find(|h| open(h) && !record(entries, h, &undoings).is_ok_and(|(_, spent)| spent)).cloned();
+    Ok(Some(chosen))
+}
+
+/// What there is to undo of a run, and whether an undoing that did not come to its end has undone all that can be.
+fn record(entries: &[Json], head: &Head, undoings: &Undoings<'_>) -> Result<(Record, bool), String> {
+    let mut record = Record { head: head.clone(), made: vec![], older: None };
     for entry in entries.iter().filter(|e| e["run"] == head.run.as_str()) {
         match entry["event"].as_str() {
             Some("change_begin") => record.made.push(made(entry)?),
@@ -168,8 +185,10 @@ pub fn choose(entries: &[Json], wanted: Option<&str>) -> Result<Option<Record>, 
             _ => {}
         }
     }
+    let all = record.made.len();
     record.made.retain(|made| !undoings.got_to(entries, &head.run, made));
-    Ok(Some(record))
+    let spent = record.made.len() < all && record.made.iter().all(|made| kept(made).is_err());
+    Ok((record, spent))
 }
 
 fn made(entry: &Json) -> Result<Made, String> {
@@ -276,7 +295,8 @@ fn walk(record: &Record, ground: &mut dyn Ground) -> Report {
         let (inverse, end) = act(ground, made.seq, &[again]);
         steps.push(Step { summary: made.summary.clone(), inverse, end });
     }
-    Report { run: Some(record.head.clone()), steps }
+    let none = !ground.stopped() && !steps.iter().any(|s| matches!(s.end, End::Undone | End::Unknown(_)));
+    Report { run: Some(record.head.clone()), steps, older: record.older.clone().filter(|_| none) }
 }
 
 fn act(ground: &mut dyn Ground, seq: u64, changes: &[Change]) -> (Vec<Inverse>, End) {
@@ -290,8 +310,8 @@ fn act(ground: &mut dyn Ground, seq: u64, changes: &[Change]) -> (Vec<Inverse>, 
     (applied.done.into_iter().map(|d| Inverse { summary: d.summary, diff: d.diff }).collect(), end)
 }
 
-/// The changes that undo `made` on the host as it is, or why there are none.
-fn inverse<'m>(made: &'m Made, view: &dyn View) -> Result<&'m [Change], End> {
+/// The change that was made and those that undo it, as far as the journal has them, or why there are none.
+fn kept(made: &Made) -> Result<(&Change, &[Change]), End> {
     if let Some(Some(why)) = &made.error {
         return Err(End::Stays(format!("it had failed: {why}")));
     }
@@ -308,6 +328,12 @@ fn inverse<'m>(made: &'m Made, view: &dyn View) -> Result<&'m [Change], End> {
             _ => "there is nothing to bring back".into(),
         }));
     }
+    Ok((change, undo))
+}
+
+/// The changes that undo `made` on the host as it is, or why there are none.
+fn inverse<'m>(made: &'m Made, view: &dyn View) -> Result<&'m [Change], End> {
+    let (change, undo) = kept(made)?;
     if let Err(e) = as_left(change, undo, view) {
         return Err(match e.unknown {
             Some(why) => End::Unknown(why),
@@ -347,131 +373,4 @@ fn as_left(change: &Change, undo: &[Change], view: &dyn View) -> Result<(), Chan
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::host::RealHost;
-    use crate::host::change::{MakeDirectory, Run, WriteFile};
-    use crate::host::journal::{How, RunInfo, read};
-    use std::path::Path;
-
-    fn file(path: &Path, content: &str) -> Change {
-        Change::WriteFile(WriteFile {
-            path: path.to_owned(),
-            content: content.into(),
-            mode: Some(0o600),
-            uid: None,
-            gid: None,
-            backup: false,
-            validate: None,
-            secret: false,
-            follow: true,
-        })
-    }
-
-    fn journal(folder: &Path, run: &str, purpose: &str) -> Journal {
-        Journal::new(folder.join("journal"), RunInfo { run: run.into(), by: "me".into(), purpose: purpose.into() })
-    }
-
-    fn run(folder: &Path, run: &str, changes: &[Change]) {
-        let mut journal = journal(folder, run, "apply x.yml");
-        let applied = apply::perform_all(changes, &RealHost, &mut journal, &StopFlag::new(), Options::default(), &mut |_| {});
-        assert_eq!(applied.error(), None);
-        journal.finish(How::Done).unwrap();
-    }
-
-    fn ends(report: &Report) -> Vec<&End> {
-        report.steps.iter().map(|s| &s.end).collect()
-    }
-
-    #[test]
-    fn a_run_is_played_back_newest_first_as_predicted() {
-        let folder = tempfile::tempdir().unwrap();
-        let folder = folder.path();
-        let (dir, old) = (folder.join("d"), folder.join("old"));
-        std::fs::write(&old, "before\n").unwrap();
-        let made = Change::MakeDirectory(MakeDirectory { path: dir.clone(), mode: Some(0o755), uid: None, gid: None });
-        let opaque = Change::Run(Run { argv: vec!["true".into()], chdir: None, stdin: None, environment: vec![], secret: false });
-        run(folder, "r1", &[made, file(&dir.join("a"), "1"), file(&dir.join("a"), "2"), file(&old, "after\n"), opaque]);
-        let entries = read(&folder.join("journal"), None).unwrap();
-        let record = choose(&entries, None).unwrap().unwrap();
-        let predicted = predict(&record, &RealHost, true);
-        assert!(dir.exists(), "nothing is done yet");
-        let mut log = journal(folder, "r2", "undo r1");
-        let done = perform(&record, &RealHost, &mut log, &StopFlag::new(), true);
-        log.finish(How::Done).unwrap();
-        assert_eq!(predicted, done);
-        let stays = End::Stays("what a command did can't be undone".into());
-        assert_eq!(ends(&done), [&stays, &End::Undone, &End::Undone, &End::Undone, &End::Undone]);
-        assert_eq!(std::fs::read_to_string(&old).unwrap(), "before\n");
-        assert!(!dir.exists());
-        let entries = read(&folder.join("journal"), None).unwrap();
-        assert!(choose(&entries, None).unwrap().is_none(), "undone, and undoing an undoing must be asked for by name");
-        let again = choose(&entries, Some("r2")).unwrap().unwrap();
-        assert!(predict(&again, &RealHost, false).steps.iter().all(|s| s.end == End::Undone));
-        assert!(choose(&entries, Some("nosuch")).unwrap().is_none());
-    }
-
-    #[test]
-    fn what_changed_since_stays_and_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let folder = folder.path();
-        let (dir, a) = (folder.join("d"), folder.join("a"));
-        let made = Change::MakeDirectory(MakeDirectory { path: dir.clone(), mode: Some(0o755), uid: None, gid: None });
-        run(folder, "r1", &[made, file(&a, "1"), file(&a, "2"), file(&folder.join("b"), "3")]);
-        std::fs::write(&a, "mine").unwrap();
-        std::fs::write(dir.join("data"), "mine").unwrap();
-        let entries = read(&folder.join("journal"), None).unwrap();
-        let report = perform(
-            &choose(&entries, Some("r1")).unwrap().unwrap(),
-            &RealHost,
-            &mut journal(folder, "r2", "undo r1"),
-            &StopFlag::new(),
-            false,
-        );
-        let refused = |i: usize| match &report.steps[i].end {
-            End::Refused(why) => why.clone(),
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(report.steps[0].end, End::Undone);
-        assert!(refused(1).starts_with(&format!("changed since: {}", a.display())), "{}", refused(1));
-        assert!(refused(2).starts_with(&format!("changed since: {}", a.display())), "the older one can't be undone either");
-        assert_eq!(refused(3), format!("changed since: {} is not empty: it holds data", dir.display()));
-        assert_eq!(std::fs::read_to_string(&a).unwrap(), "mine");
-        assert_eq!(std::fs::read_to_string(dir.join("data")).unwrap(), "mine");
-    }
-
-    #[test]
-    fn an_undoing_that_was_cut_off_is_gone_on_with() {
-        let folder = tempfile::tempdir().unwrap();
-        let folder = folder.path();
-        let (a, b) = (folder.join("a"), folder.join("b"));
-        run(folder, "r0", &[file(&b, "0")]);
-        run(folder, "r1", &[file(&a, "1"), file(&a, "2"), file(&b, "3")]);
-        let chosen = |wanted: Option<&str>| choose(&read(&folder.join("journal"), None).unwrap(), wanted).unwrap();
-        let left = |record: &Record| record.made.iter().map(|m| m.seq).collect::<Vec<_>>();
-        let whole = chosen(None).unwrap();
-        let cut = |name: &str, how: Option<How>, parts: std::ops::Range<usize>| {
-            let mut log = journal(folder, name, "undo r1");
-            let made = chosen(Some("r1")).unwrap().made.drain(parts).collect();
-            let report = perform(&Record { head: whole.head.clone(), made }, &RealHost, &mut log, &StopFlag::new(), false);
-            assert!(report.steps.iter().all(|s| s.end == End::Undone), "{report:?}");
-            how.map_or(Ok(()), |how| log.finish(how)).unwrap();
-        };
-        // Killed behind its first change, then failed behind the next.
-        cut("u1", None, 2..3);
-        let rest = chosen(None).unwrap();
-        assert_eq!((rest.head.run.as_str(), left(&rest)), ("r1", vec![1, 2]), "not r0, though an undoing of r1 is there");
-        cut("u2", Some(How::Failed), 1..2);
-        let rest = chosen(None).unwrap();
-        assert_eq!((rest.head.run.as_str(), left(&rest)), ("r1", vec![1]));
-        cut("u3", Some(How::Done), 0..1);
-        assert_eq!(chosen(None).unwrap().head.run, "r0");
-        assert_eq!((a.exists(), std::fs::read_to_string(&b).unwrap()), (false, "0".to_owned()));
-        // Undoing the last undoing makes a run that can be undone of it again.
-        let back = chosen(Some("u3")).unwrap();
-        let mut log = journal(folder, "u4", "undo u3");
-        assert_eq!(ends(&perform(&back, &RealHost, &mut log, &StopFlag::new(), false)), [&End::Undone]);
-        log.finish(How::Done).unwrap();
-        assert_eq!(chosen(None).unwrap().head.run, "r1");
-    }
-}
+mod tests;

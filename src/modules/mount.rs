@@ -90,14 +90,18 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
                     && let Some(reload) = &reload
                 {
                     // Before version 249 systemd unmounts at once what is mounted where a unit of its own, made of a line that was
-                    // there when it last looked, waits for another device.
+                    // there when it last looked, waits for another device. The file itself says what it said until the mount has
+                    // worked: a disk that could not be mounted now may well be at the next boot.
                     if state == "mounted" && old.as_ref().is_some_and(|old| !old.source.eq_ignore_ascii_case(&entry.source)) {
                         let mut without = fstab.clone();
                         without.remove(&path).map_err(PlanError::failed)?;
                         write(&mut draft, without.text(), backup)?;
                         backup = false;
+                        draft.add(reload.clone())?;
+                        write(&mut draft, text.clone().unwrap_or_default(), false)?;
+                    } else {
+                        draft.add(reload.clone())?;
                     }
-                    draft.add(reload.clone())?;
                 }
                 mount(&mut draft, &entry, &target, now.as_ref(), known)?;
             }

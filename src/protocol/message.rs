@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 /// Version of these messages. Both sides come from one build, so a difference is refused.
-pub const VERSION: u32 = 1;
+///
+/// 2: what hosts know of each other comes in messages of its own ([`ToAgent::Known`]), no longer inside [`ToAgent::Go`]; and an
+/// undoing that undoes nothing names the run before.
+pub const VERSION: u32 = 2;
 
 /// From the controller.
 #[derive(Clone, Debug, Serialize, Deserialize)]

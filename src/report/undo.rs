@@ -2,7 +2,7 @@
 
 use super::diff::unified;
 use super::style::{Paint, Tone};
-use crate::host::undo::{End, Report};
+use crate::host::undo::{End, Head, Report};
 
 /// How many changes ended in which way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,10 +70,11 @@ pub struct Group {
 /// Adds a host to those that report the same. Hosts begin a run within seconds of each other: that makes no difference.
 pub fn add_to(groups: &mut Vec<Group>, host: &str, report: Report) {
     let begun = |report: &Report| report.run.as_ref().map(|run| run.at.clone());
-    let same = |known: &Report| {
-        let (Some(a), Some(b)) = (&known.run, &report.run) else { return *known == report };
-        (&a.run, &a.by, &a.purpose) == (&b.run, &b.by, &b.purpose) && known.steps == report.steps
+    let one = |a: &Option<Head>, b: &Option<Head>| match (a, b) {
+        (Some(a), Some(b)) => (&a.run, &a.by, &a.purpose) == (&b.run, &b.by, &b.purpose),
+        _ => a == b,
     };
+    let same = |known: &Report| one(&known.run, &report.run) && one(&known.older, &report.older) && known.steps == report.steps;
     match groups.iter_mut().find(|g| same(&g.report)) {
         Some(group) => {
             group.hosts.push(host.to_owned());
@@ -108,19 +109,27 @@ pub fn lines(report: &Report, paint: Paint) -> Vec<String> {
             out.extend(unified(diff, paint).into_iter().map(|l| format!("    {l}")));
         }
     }
+    if let Some(Head { run, by, purpose, .. }) = &report.older {
+        out.push(format!("nothing of this can be undone now; the run before it is {run} ({purpose} by {by}): --run {run}"));
+    }
     out
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::undo::{Head, Step};
+    use crate::host::undo::Step;
 
     #[test]
     fn hosts_that_began_at_different_seconds_are_told_once() {
         let report = |run: &str, at: &str, end: End| Report {
             run: Some(Head { run: run.into(), at: at.into(), by: "me".into(), purpose: "apply x.yml".into() }),
             steps: vec![Step { summary: "write /etc/x".into(), inverse: vec![], end }],
+            older: None,
+        };
+        let before = |report: Report, at: &str| {
+            let older = Head { run: "r0".into(), at: at.into(), by: "you".into(), purpose: "apply y.yml".into() };
+            Report { older: Some(older), ..report }
         };
         let mut groups = vec![];
         for (host, report) in [
@@ -131,11 +140,15 @@ mod tests {
             ("e", Report::default()),
             ("f", report("r1", "T3", End::Undone)),
             ("g", Report::default()),
+            ("h", before(report("r1", "T1", End::Refused("changed since".into())), "T0")),
+            ("i", before(report("r1", "T1", End::Refused("changed since".into())), "T00")),
         ] {
             add_to(&mut groups, host, report);
         }
         let hosts: Vec<String> = groups.iter().map(|g| g.hosts.join(" ")).collect();
-        assert_eq!(hosts, ["a b f", "c", "d", "e g"]);
+        assert_eq!(hosts, ["a b f", "c", "d", "e g", "h i"]);
         assert_eq!(lines(&groups[0].report, Paint { on: false })[0], "run r1  T1  apply x.yml by me");
+        let told = lines(&groups[4].report, Paint { on: false });
+        assert_eq!(told[3], "nothing of this can be undone now; the run before it is r0 (apply y.yml by you): --run r0");
     }
 }

@@ -27,18 +27,45 @@ pub(crate) struct Temp {
 pub(crate) fn temp_name(folder: &Path) -> PathBuf {
     static COUNTER: AtomicU32 = AtomicU32::new(0);
     // Starts with a dot and ends in none of the suffixes that folders of snippets are read by.
-    folder.join(format!(".fettle.{}.{}.{}.tmp", here(), std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed)))
+    let Here { machine, boot, processes } = here();
+    folder.join(format!(".fettle.{machine}.{boot}.{processes}.{}.{}.tmp", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed)))
 }
 
-/// Where numbers of processes mean what they mean here: this boot of this host, and the container. Folders are shared between hosts.
-fn here() -> &'static str {
-    static HERE: OnceLock<String> = OnceLock::new();
+/// Where numbers of processes mean what they mean here. Folders are shared between hosts. Each is a hash, or [`UNTOLD`].
+struct Here {
+    /// The machine: by its id, which clones share, and its name.
+    machine: String,
+    /// Its boot.
+    boot: String,
+    /// The container.
+    processes: String,
+}
+
+/// What can't be known.
+const UNTOLD: &str = "0";
+
+fn here() -> &'static Here {
+    static HERE: OnceLock<Here> = OnceLock::new();
     HERE.get_or_init(|| {
-        let boot = std::fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let read = |path: &str| std::fs::read(path).unwrap_or_default();
+        let id = read("/etc/machine-id");
+        // It is empty, or says so in words, before the first boot is over.
+        let told = id.trim_ascii().len() == 32;
+        let machine = if told { [id, read("/proc/sys/kernel/hostname")].concat() } else { vec![] };
         let processes = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
-        let hash = Sha256::new().chain_update(boot).chain_update(processes.as_os_str().as_bytes()).finalize();
-        hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+        Here {
+            machine: hash(&machine),
+            boot: hash(&read("/proc/sys/kernel/random/boot_id")),
+            processes: hash(processes.as_os_str().as_bytes()),
+        }
     })
+}
+
+fn hash(of: &[u8]) -> String {
+    if of.is_empty() {
+        return UNTOLD.to_owned();
+    }
+    Sha256::digest(of).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Temp {
@@ -64,18 +91,27 @@ impl Drop for Temp {
     }
 }
 
-/// The process here that made a temporary file, by its name.
-fn maker(name: &str) -> Option<i32> {
-    let (pid, count) = name.strip_prefix(".fettle.")?.strip_prefix(here())?.strip_prefix('.')?.strip_suffix(".tmp")?.split_once('.')?;
+/// Whether a file of this name is a temporary one that a process of this machine made which is no more: all that began before its
+/// boot, and those of this boot and container that do not run.
+fn is_left(name: &str, here: &Here) -> Option<bool> {
+    let mut parts = name.strip_prefix(".fettle.")?.strip_suffix(".tmp")?.split('.');
+    let (machine, boot, processes) = (parts.next()?, parts.next()?, parts.next()?);
+    let (pid, count) = (parts.next()?.parse().ok().filter(|pid| *pid > 0)?, parts.next()?);
     count.parse::<u32>().ok()?;
-    pid.parse().ok().filter(|pid| *pid > 0)
+    if parts.next().is_some() || machine != here.machine || [boot, &here.boot].contains(&UNTOLD) {
+        return None;
+    }
+    if boot != here.boot {
+        return Some(machine != UNTOLD);
+    }
+    let gone = || nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None) == Err(nix::errno::Errno::ESRCH);
+    Some(processes != UNTOLD && processes == here.processes && gone())
 }
 
-/// Removes temporary files of processes of this host that are no more from `folder`. One that can't be removed does no harm.
+/// Removes temporary files of processes of this machine that are no more from `folder`. One that can't be removed does no harm.
 fn remove_left(folder: &Path) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let gone = |pid| nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None) == Err(nix::errno::Errno::ESRCH);
-        if entry.file_name().to_str().and_then(maker).is_some_and(gone) {
+        if entry.file_name().to_str().and_then(|name| is_left(name, here())) == Some(true) {
             let _ = std::fs::remove_file(entry.path());
         }
     }
@@ -113,19 +149,22 @@ pub(crate) fn inherited(xattrs: Vec<(String, Vec<u8>)>) -> Vec<(String, Vec<u8>)
 mod tests {
     use super::*;
 
+    /// A process that is no more.
+    fn dead() -> u32 {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        child.id()
+    }
+
     #[test]
     fn what_the_dead_left_goes_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
-        let mut child = std::process::Command::new("true").spawn().unwrap();
-        let dead = child.id();
-        child.wait().unwrap();
-        let of = |host: &str, rest: &str| format!(".fettle.{host}.{rest}.tmp");
-        let left = of(here(), &format!("{dead}.0"));
-        // On another host, or before a boot, the number is another process's.
-        let living = format!("{}.99", std::process::id());
-        let elsewhere = [of("0123456789ab", &format!("{dead}.0")), format!(".fettle.{dead}.0.tmp"), of(here(), &living)];
-        let others = [".fettle.tmp", "a.tmp"].map(str::to_owned).into_iter().chain(["x.0", "0.0", "-1.0"].map(|rest| of(here(), rest)));
-        let others: Vec<String> = others.chain(elsewhere).collect();
+        let Here { machine, boot, processes } = here();
+        let of = |rest: &str| format!(".fettle.{machine}.{boot}.{processes}.{rest}.tmp");
+        let left = of(&format!("{}.0", dead()));
+        let living = of(&format!("{}.99", std::process::id()));
+        let others = [".fettle.tmp", "a.tmp"].map(str::to_owned).into_iter().chain(["x.0", "0.0", "-1.0", "1"].map(of)).chain([living]);
+        let others: Vec<String> = others.collect();
         for name in others.iter().chain([&left]) {
             std::fs::write(folder.path().join(name), "").unwrap();
         }
@@ -134,5 +173,23 @@ mod tests {
             assert!(folder.path().join(&name).exists(), "{name}");
         }
         assert!(!folder.path().join(left).exists());
+    }
+
+    #[test]
+    fn a_boot_ends_all_processes_of_its_machine_and_no_others() {
+        let at = |machine: &str, boot: &str| Here { machine: machine.into(), boot: boot.into(), processes: "c".into() };
+        let (living, dead) = (std::process::id(), dead());
+        let left = |name: &str, pid: u32, here: &Here| is_left(&format!(".fettle.{name}.{pid}.0.tmp"), here) == Some(true);
+        let here = at("m", "b");
+        assert_eq!([left("m.b.c", dead, &here), left("m.b.c", living, &here)], [true, false]);
+        // Before the boot the number was another process's, whatever it is now, and in whatever container.
+        assert_eq!([left("m.a.c", dead, &here), left("m.a.c", living, &here), left("m.a.d", living, &here)], [true; 3]);
+        for name in ["m.b.d", "n.b.c", "n.a.c", "0.a.c", "m.0.c", "m.b", "m.b.c.d"] {
+            assert!(!left(name, dead, &here), "{name}");
+        }
+        // A machine that can't be told from others leaves all but its own.
+        let unknown = at(UNTOLD, "b");
+        assert_eq!([left("0.b.c", dead, &unknown), left("0.a.c", dead, &unknown)], [true, false]);
+        assert!(!left("m.0.c", dead, &at("m", UNTOLD)), "nobody knows whose boot");
     }
 }

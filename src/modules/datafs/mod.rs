@@ -211,10 +211,14 @@ fn plan(args: &Args, context: &Context<'_>) -> Result<Plan, PlanError> {
     let reload = systemd::reload(context)?;
     if let Some(reload) = reload.as_ref().filter(|_| !steps.mount_points.is_empty()) {
         // Before version 249 systemd unmounts at once what is mounted where a unit of its own, made of a line that was there when it
-        // last looked, waits for another disk.
+        // last looked, waits for another disk. The file itself says what it said until the mounts have worked: what could not be
+        // mounted now may well be at the next boot.
         let places = chosen.iter().map(|c| &c.place).filter(|p| steps.mount_points.contains(&p.target));
-        plan.changes.extend(gone::without(&text, &fstab, places.map(|p| p.listed.as_path())).map(write));
+        let without = gone::without(&text, &fstab, places.map(|p| p.listed.as_path()));
+        let back = without.is_some().then(|| write(text.clone()));
+        plan.changes.extend(without.map(write));
         plan.changes.push(reload.clone());
+        plan.changes.extend(back);
     }
     // First what may fail: a line that can't be mounted would stay for the next boot. A run that ends between the two is
     // completed by the next one.

@@ -2,7 +2,7 @@
 
 use super::{failure, host, plan, settle, text};
 use crate::host::act::Act;
-use crate::host::{Change, Overlay, UnitState, View};
+use crate::host::{Change, Overlay, UnitState, View, apply};
 use crate::modules::{Effect, PlanError};
 use serde_json::json;
 
@@ -216,10 +216,14 @@ fn systemd_reads_fstab_again_before_and_after_a_mount() {
     let reload = "make systemd read its unit files again";
     let new = plan(&host, "mount", args("mounted")).unwrap().changes;
     let kept: Vec<bool> = new.iter().filter_map(|c| if let Change::WriteFile(w) = c { Some(w.backup) } else { None }).collect();
-    assert_eq!(kept, [true, false], "one copy, of what was there");
+    assert_eq!(kept, [true, false, false], "one copy, of what was there");
+    let mut failed = host.clone();
+    let mount = new.iter().position(|c| matches!(c, Change::Mount(_))).unwrap();
+    assert_eq!(apply::predict_all(&new[..mount], &mut failed, apply::Options::default()).error(), None);
+    assert_eq!(text(&failed, "/etc/fstab"), old, "should the mount fail");
     let (said, _) = settle(&mut host, "mount", args("mounted"));
-    let expected =
-        ["replace /etc/fstab (0 bytes)", reload, "mount /dev/sdb on /ais/sdb", "replace /etc/fstab (34 bytes)", reload].map(str::to_owned);
+    let (taken, back) = ("replace /etc/fstab (0 bytes)", "replace /etc/fstab (33 bytes)");
+    let expected = [taken, reload, back, "mount /dev/sdb on /ais/sdb", "replace /etc/fstab (34 bytes)", reload].map(str::to_owned);
     assert_eq!(said, expected);
     assert_eq!(settle(&mut host, "mount", args("unmounted")).0, ["unmount /ais/sdb"]);
     assert_eq!(settle(&mut host, "mount", args("mounted")).0, [reload, "mount /dev/sdb on /ais/sdb"]);

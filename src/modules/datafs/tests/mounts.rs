@@ -186,20 +186,21 @@ fn systemd_knows_of_a_line_before_it_can_act_by_it() {
     o.set_probe("/dev/sda", Probe { signatures: vec![] });
     let args = json!({"devices": ["sda", "sdb"]});
     let plan = run(&o, args.clone()).unwrap();
-    assert_eq!(kinds(&plan), ["format", "mkdir", "write", "reload", "mount", "write", "reload", "attributes"]);
+    assert_eq!(kinds(&plan), ["format", "mkdir", "write", "reload", "write", "mount", "write", "reload", "attributes"]);
     let written: Vec<String> = plan
         .changes
         .iter()
         .filter_map(|c| if let Change::WriteFile(w) = c { Some(String::from_utf8(w.content.clone()).unwrap()) } else { None })
         .collect();
     let of = |text: &str| [" / ", "/ais/sda", "/ais/sdb"].map(|target| text.matches(target).count());
-    assert_eq!((of(&written[0]), of(&written[1])), ([1, 0, 1], [1, 1, 1]), "only what is wrong goes before");
+    assert_eq!((of(&written[0]), of(&written[2])), ([1, 0, 1], [1, 1, 1]), "only what is wrong goes before");
+    assert_eq!(written[1], fstab(&o), "should the mount fail");
     for done in 0..=plan.changes.len() {
         let mut o = o.clone();
         assert_eq!(apply::predict_all(&plan.changes[..done], &mut o, apply::Options::default()).error(), None);
         apply(&mut o, args.clone());
         let sorted = |text: &str| text.lines().map(str::to_owned).collect::<std::collections::BTreeSet<_>>();
-        assert_eq!((kinds(&run(&o, args.clone()).unwrap()), sorted(&fstab(&o))), (vec![], sorted(&written[1])), "after {done}");
+        assert_eq!((kinds(&run(&o, args.clone()).unwrap()), sorted(&fstab(&o))), (vec![], sorted(&written[2])), "after {done}");
     }
     apply(&mut o, args);
     // A line that is right stays where it is, but systemd may not have seen it.
