@@ -190,6 +190,7 @@ impl Run<'_> {
         let names = ["ansible_become", "ansible_become_user"];
         let open = self.options.become_all
             || names.iter().any(|v| vars.get(v).is_some() || self.options.extra.get(v).is_some())
+            || written.layers.iter().any(|layer| names.iter().any(|v| layer.vars.get(v).is_some()))
             || self.site.plays.iter().any(|play| play.says(&names));
         errand::check(written, to, root, errand, open)
     }
