@@ -70,28 +70,73 @@ fn who_becomes_root_is_asked_of_the_variables_value() {
 
 #[test]
 fn one_connection_serves_a_host() {
-    // Nothing is left of these plays, so nobody is connected to.
+    // Nobody answers whether it may begin, so nobody is connected to.
     let run = |text: &str| {
         let playbook = Playbook::new(text);
-        let output = support::fettle(["plan", &playbook.path(), "-i", "node,"]);
+        let output = support::fettle(["plan", &playbook.path(), "-i", "node,", "--step", "-t", "main"]);
         (output.status.code(), support::runs::text(&output))
     };
-    let play = |hosts: &str, more: &str| format!("- hosts: {hosts}\n  gather_facts: false\n  tasks: []\n{more}\n");
-    let same = play("localhost", "  connection: local") + &play("localhost", "");
-    assert_eq!(run(&same).0, Some(0), "this machine is this machine, however it is written: {}", run(&same).1);
+    let play = |hosts: &str, more: &str| format!("- hosts: {hosts}\n  gather_facts: false\n  tasks: [{{ping: , tags: main}}]\n{more}\n");
+    let same = play("localhost", "  connection: local") + &play("localhost", "") + &play("localhost", "  vars: {ansible_port: 23}");
+    assert_eq!(run(&same).0, Some(99), "this machine is this machine, however it is written: {}", run(&same).1);
     let same = play("all", "  vars: {ansible_port: 22}") + &play("all", "") + &play("all", "  port: 22");
-    assert_eq!(run(&same).0, Some(0), "{}", run(&same).1);
+    assert_eq!(run(&same).0, Some(99), "{}", run(&same).1);
     let more = play("all", "") + &play("all", "  vars: {ansible_become_password: x}") + &play("all", "");
-    assert_eq!(run(&more).0, Some(0), "a password that only one play knows: {}", run(&more).1);
+    assert_eq!(run(&more).0, Some(99), "a password that only one play knows: {}", run(&more).1);
+    for more in [
+        "ansible_timeout: 60",
+        "ansible_ssh_retries: 3",
+        "ansible_remote_tmp: /var/tmp",
+        "ansible_ssh_common_args: -o StrictHostKeyChecking=no -o ServerAliveInterval=9",
+    ] {
+        let more = format!("  vars: {{{more}}}");
+        for same in [play("all", &more) + &play("all", ""), play("all", "") + &play("all", &more)] {
+            assert_eq!(run(&same).0, Some(99), "it leads nowhere else: {}", run(&same).1);
+        }
+    }
+    let first = play("all", "  vars: {ansible_user: admin}").replace("main", "bootstrap");
+    assert_eq!(run(&(first + &play("all", ""))).0, Some(99), "of which tags leave nothing");
     for (second, what) in [
         ("  vars: {ansible_port: 23}", "address or port"),
         ("  remote_user: ops", "the user"),
         ("  connection: local", "`ansible_connection`"),
-        ("  vars: {ansible_timeout: 3}", "options or passwords"),
+        ("  vars: {ansible_ssh_private_key_file: /k}", "options or passwords"),
         ("  vars: {ansible_password: y}", "options or passwords"),
     ] {
         let (code, told) = run(&(play("all", "  vars: {ansible_password: x}") + &play("all", second)));
         let wanted = format!("this play connects to node otherwise than an earlier play of this run ({what})");
         assert!(code == Some(4) && told.contains(&wanted), "{second}: {told}");
     }
+}
+
+#[test]
+fn what_a_play_says_counts_for_whom_it_delegates_to_and_for_questions_after_it() {
+    let Some(lab) = Lab::new(3, 0) else { return support::skipped("needs root") };
+    let playbook = Playbook::new(
+        "- hosts: node01
+  gather_facts: false
+  vars: {ansible_user: admin}
+  tasks:
+    - {command: id -un, delegate_to: node02, register: id}
+    - {name: who, debug: {msg: \"{{ id.stdout }}\"}}
+",
+    );
+    let output = lab.fettle(&["apply", &playbook.path(), "--json"]);
+    assert_eq!(who(&output), ["node01: admin"]);
+    let output = lab.fettle(&["apply", &playbook.path(), "-e", "ansible_become=true", "-e", "greeting=x"]);
+    let inventory = lab.inventory().display().to_string();
+    let wanted = format!("Journal: fettle journal -i {inventory} -b -e ansible_become=true -e ansible_user=admin --run ");
+    assert!(text(&output).contains(&wanted), "{}", text(&output));
+    let play = |host: &str, user: &str| {
+        format!(
+            "- hosts: {host}\n  gather_facts: false\n  vars: {{ansible_user: {user}}}\n  tasks: [{{command: id -un, delegate_to: node02}}]\n"
+        )
+    };
+    let run = |text: String| lab.fettle(&["apply", &Playbook::new(&text).path()]);
+    let output = run(play("node01", "admin") + &play("node03", "root"));
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    let wanted = "this play connects to node02 otherwise than an earlier play of this run (the user)";
+    assert!(text(&output).contains(wanted), "{}", text(&output));
+    let output = run("- hosts: node02\n  gather_facts: false\n  tasks: [{command: id -un}]\n".to_owned() + &play("node01", "admin"));
+    assert_eq!(output.status.code(), Some(0), "its own play says how: {}", text(&output));
 }

@@ -115,6 +115,17 @@ fn ctrl_c_at_the_terminal_does_not_break_off_what_this_machine_is_at() {
 }
 
 #[test]
+fn what_asks_at_the_operators_terminal_fails_and_stops_nothing() {
+    let Some(lab) = Lab::new(1, 0) else { return support::skipped("needs root") };
+    let playbook = Playbook::tasks("- {name: asks, shell: \"read answer < /dev/tty\", delegate_to: localhost}\n");
+    support::agents();
+    let run = format!("{FETTLE} apply {} --json -i {}", playbook.path(), lab.inventory().display());
+    let output = Command::new("script").args(["-qec", &run, "/dev/null"]).stdin(Stdio::null()).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    assert!(text(&output).contains("/dev/tty: No such device or address"), "{}", text(&output));
+}
+
+#[test]
 fn signals_ignored_from_the_start_stay_ignored() {
     let Some(lab) = Lab::new(1, 0) else { return support::skipped("needs root") };
     let playbook =

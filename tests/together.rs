@@ -288,3 +288,24 @@ fn a_host_outside_the_run_does_tasks_too_unless_another_run_holds_it() {
     );
     assert!(other.wait_with_output().unwrap().status.success());
 }
+
+#[test]
+fn variables_may_say_whom_a_delegated_task_becomes() {
+    let Some(lab) = Lab::new(2, 0) else { return support::skipped("needs root") };
+    let play = |more: &str, keywords: &str| {
+        let tasks = format!("  tasks:\n    - {{name: who, command: id -un, delegate_to: node02, register: who{keywords}}}\n");
+        Playbook::new(&format!(
+            "- hosts: node01\n  gather_facts: false\n{more}{tasks}    - {{name: told, debug: {{msg: \"{{{{ who.stdout }}}}\"}}}}\n"
+        ))
+    };
+    for (more, keywords) in [
+        ("  become: true\n  vars: {ansible_become_user: nobody}\n", ""),
+        ("  become: true\n  roles: [r]\n", ""),
+        ("", ", vars: {ansible_become: true, ansible_become_user: nobody}"),
+    ] {
+        let playbook = play(more, keywords);
+        playbook.file("roles/r/defaults/main.yml", "ansible_become_user: nobody\n");
+        let output = lab.fettle(&["apply", &playbook.path(), "--json"]);
+        assert_eq!(said(&output, "told"), ["node01: nobody"], "{more}{keywords}: {}", text(&output));
+    }
+}

@@ -1,7 +1,9 @@
 //! `fettle-agent`, the program on the host. The controller puts it there and speaks to it over its standard
 //! input and output; run by hand it only says what it is.
 
+use std::fs::OpenOptions;
 use std::io::IsTerminal;
+use std::os::fd::AsRawFd;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -24,10 +26,20 @@ fn main() -> ExitCode {
         let _ = nix::sys::signal::signal(nix::sys::signal::Signal::SIGHUP, ignore);
         let _ = nix::sys::signal::signal(nix::sys::signal::Signal::SIGPIPE, ignore);
     }
+    leave_terminal();
     match fettle::agent::serve(std::io::stdin(), std::io::stdout()) {
         fettle::agent::Exit::Done => ExitCode::SUCCESS,
         fettle::agent::Exit::Lost => ExitCode::from(3),
         fettle::agent::Exit::Refused => ExitCode::from(4),
+    }
+}
+
+/// An agent on the operator's machine has the operator's terminal from its start, and is in its background: what asks there
+/// would be stopped, and the agent with it. Without a terminal it fails, as on any other host.
+fn leave_terminal() {
+    if let Ok(terminal) = OpenOptions::new().read(true).write(true).open("/dev/tty") {
+        // SAFETY: this takes no argument, and touches no memory.
+        unsafe { nix::libc::ioctl(terminal.as_raw_fd(), nix::libc::TIOCNOTTY) };
     }
 }
 

@@ -2,10 +2,10 @@
 
 use super::connect::{ConnectArgs, secret, target};
 use super::{CliError, Exit};
-use crate::controller::{Options, Reporter, Summary, Via, run as run_site, select};
+use crate::controller::{Options, Reached, Reporter, Summary, Via, run as run_site, select};
 use crate::diag::{Diagnostic, Loc};
 use crate::inventory::Inventory;
-use crate::play::{Privilege, Vars};
+use crate::play::Vars;
 use crate::playbook::{self, LoadOptions, Site};
 use crate::report::{About, Console, Detail, Json, Paint, ansible_recap, colour_wanted, recap};
 use crate::yaml::Node;
@@ -136,9 +136,7 @@ pub fn run(args: PlayArgs, plan: bool) -> Result<Exit, CliError> {
     let live = std::io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|t| t != "dumb");
     let mut console = Console::new(Detail { verbosity: args.verbose, check, paint }, live);
     let summary = run_site(&site, &inventory, &run_options, &targets, &mut console as &mut dyn Reporter)?;
-    // Root's runs are in root's journal.
-    let root = site.plays.iter().any(|p| p.privilege(args.becomes, None) == Privilege::Root);
-    let journal_options = format!("{}{}", if root { " -b" } else { "" }, connection(&args));
+    let journal_options = reached(&args, &summary.reached);
     let inventory_options = args.connect.inventory.iter().map(|i| format!("-i {}", quoted(i))).collect::<Vec<_>>().join(" ");
     let about = About {
         playbooks: &names,
@@ -211,6 +209,17 @@ fn connection(args: &PlayArgs) -> String {
         parts.push_str(&format!(" -T {}", args.connect.timeout));
     }
     parts
+}
+
+/// The options that lead a question to where the run was, each with a space in front.
+fn reached(args: &PlayArgs, reached: &Reached) -> String {
+    let given = args.extra_vars.iter().filter(|extra| extra.contains("ansible_") || extra.starts_with('@'));
+    let user = reached.user.iter().map(|user| format!("ansible_user={user}"));
+    let port = reached.port.iter().map(|port| format!("ansible_port={port}"));
+    let variables = given.map(|extra| without_secrets(extra)).chain(user).chain(port);
+    // Root's runs are in root's journal.
+    let root = if reached.root { " -b" } else { "" };
+    format!("{root}{}", connection(args)) + &variables.map(|variable| format!(" -e {}", quoted(&variable))).collect::<String>()
 }
 
 /// A word as a shell wants it.

@@ -16,5 +16,5 @@ pub use ask::{Answer, Question, UndoQuestion, ask};
 pub use event::{Event, Phase, Reporter};
 pub use interrupt::{heard, interrupted, listen};
 pub use run::{Options, Targets, Via, run, select};
-pub use summary::{Failure, HostSummary, Summary};
+pub use summary::{Failure, HostSummary, Reached, Summary};
 pub use variables::{before_connecting, templates};

@@ -24,6 +24,7 @@ use crate::protocol::{PlayRun, ToAgent, VERSION};
 use crate::transport::{LinkEvent, LinkHandle, Target, open};
 use crate::yaml::Node;
 use hostvars::Hostvars;
+use indexmap::IndexSet;
 use serde_json::{Map, Value as Json};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
@@ -95,6 +96,8 @@ struct Run<'a> {
     index: HashMap<String, usize>,
     hosts: Vec<Host>,
     ways: Ways,
+    /// What the current play says of hosts that it only delegates to.
+    via: Via,
     files: FileStore,
     /// Where each task looks for files, by task id.
     search: HashMap<u32, Vec<String>>,
@@ -136,9 +139,9 @@ pub fn run(
         let batches = batches(&hosts, &serial)?;
         plan.push((play, hosts, batches));
     }
-    let mut ways = Ways::default();
+    let (mut ways, mut vias) = (Ways::default(), vec![]);
     for (play, hosts, _) in &plan {
-        ways.add(play, hosts, options, targets)?;
+        vias.push(if idle(play) { Via::default() } else { ways.add(play, hosts, options, targets)? });
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -149,12 +152,9 @@ pub fn run(
         Interrupts::listen()
     };
     let (sender, receiver) = unbounded_channel();
-    let names: Vec<String> = inventory.hosts().into_iter().chain(ways.targets.keys().cloned()).fold(vec![], |mut all, name| {
-        if !all.contains(&name) {
-            all.push(name);
-        }
-        all
-    });
+    let of_plays = plan.iter().flat_map(|(_, hosts, _)| hosts.iter().cloned());
+    let names: Vec<String> = inventory.hosts().into_iter().chain(of_plays).collect::<IndexSet<_>>().into_iter().collect();
+    let summary = Summary { reached: ways.reached(targets), ..Summary::default() };
     let mut run = Run {
         site,
         inventory,
@@ -165,11 +165,12 @@ pub fn run(
         hosts: names.iter().map(|_| Host::default()).collect(),
         names,
         ways,
+        via: Via::default(),
         files: FileStore::default(),
         search: HashMap::new(),
         shared: HashMap::new(),
         hostvars: Hostvars::new(site, inventory, &options.extra),
-        summary: Summary::default(),
+        summary,
         sender,
         receiver,
         stopping: false,
@@ -183,7 +184,8 @@ pub fn run(
     };
     runtime.block_on(async {
         let mut on = true;
-        for (number, (play, hosts, batches)) in plan.iter().enumerate() {
+        for ((number, (play, hosts, batches)), via) in plan.iter().enumerate().zip(vias) {
+            run.via = via;
             // As Ansible: after a playbook in which something failed, the next one of the command line is not begun.
             let next = number.checked_sub(1).and_then(|before| plan.get(before)).is_some_and(|(before, ..)| before.root != play.root);
             on = on && !(next && run.summary.exit_code() != 0);
@@ -294,7 +296,7 @@ impl Run<'_> {
                 self.leave(batches.iter().skip(number + 1).flatten());
                 break;
             }
-            // As Ansible: when every host of a batch failed, neither other batches nor later plays are begun.
+            // When every host of a batch failed, or had failed before, neither other batches nor later plays are begun.
             if batch.iter().all(|h| self.host(h).out) {
                 self.leave(batches.iter().skip(number + 1).flatten());
                 self.reporter.event(Event::PlayEnd);
@@ -459,9 +461,9 @@ impl Run<'_> {
         }
     }
 
-    /// How `host` is reached: as its plays say, or where it takes part in none, as its variables do.
+    /// How `host` is reached: as its plays say, or where it takes part in none, as the play does that delegates to it.
     fn target(&self, host: &str) -> Result<Target, Diagnostic> {
-        self.ways.targets.get(host).cloned().map_or_else(|| (self.targets)(host, &Via::default()), Ok)
+        self.ways.targets.get(host).cloned().map_or_else(|| (self.targets)(host, &self.via), Ok)
     }
 
     fn drop_host(&mut self, index: usize) {

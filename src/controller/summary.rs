@@ -59,6 +59,20 @@ pub struct Summary {
     pub interrupted: bool,
     /// Hosts of plays, or of their batches, that were not begun: the run ended before, by a failure or the operator.
     pub not_started: Vec<String>,
+    /// How hosts were reached, for questions to them afterwards.
+    #[serde(skip)]
+    pub reached: Reached,
+}
+
+/// What plays say about connecting, where it is the same for all their hosts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reached {
+    /// Who logs in, if not whom the inventory or the command line names.
+    pub user: Option<String>,
+    /// The port, likewise.
+    pub port: Option<u16>,
+    /// Some agent was started as root: its runs are in root's journal.
+    pub root: bool,
 }
 
 impl HostSummary {

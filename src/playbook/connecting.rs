@@ -2,7 +2,8 @@
 
 use super::PlaySource;
 use crate::diag::{Diagnostic, Diagnostics};
-use crate::play::{Task, Vars};
+use crate::play::{Action, Task, Vars};
+use crate::yaml::Node;
 
 /// Variables that lead to a host, and there to somebody.
 const WAY: &[&str] = &[
@@ -60,21 +61,33 @@ impl PlaySource {
         (Vars(vars().cloned().collect()), Vars(defaults().cloned().collect()))
     }
 
-    /// Whether a variable of the play or its roles has one of these names.
+    /// Whether a variable of the play or its roles, included ones too, has one of these names.
     pub fn says(&self, names: &[&str]) -> bool {
-        let (vars, defaults) = self.connecting();
-        names.iter().any(|name| vars.get(name).is_some() || defaults.get(name).is_some())
+        let included = self.play.includes.iter().flat_map(|(_, included)| &included.roles);
+        let roles = self.play.roles.iter().chain(included).flat_map(|role| role.vars.0.iter().chain(&role.defaults.0));
+        self.play.vars.0.iter().chain(roles).any(|(name, _)| names.contains(&name.as_str()))
     }
 }
 
-/// Refuses variables of a single task that would lead elsewhere. With `delegate_to` the other host's own variables count.
+/// Refuses variables of a single task that would lead elsewhere, and such as it would set. With `delegate_to` the other host's own
+/// variables count.
 pub(crate) fn check(task: &Task, out: &mut Diagnostics) {
-    for (name, value) in task.layers.iter().flat_map(|layer| &layer.vars.0) {
-        if task.delegate_to.is_none() && WAY.contains(&name.as_str()) {
-            out.push(
-                Diagnostic::error(&value.loc, format!("`{name}` is not supported here: one connection serves a host for a whole run"))
-                    .help("set it for the host in the inventory, for the play (`vars` or `vars_files`), or with -e"),
-            );
-        }
+    if task.delegate_to.is_none() {
+        late(task.layers.iter().flat_map(|layer| &layer.vars.0).map(|(name, value)| (name.clone(), value)), out);
+    }
+    if let Action::Module { name, args, .. } = &task.action
+        && name == "set_fact"
+    {
+        late(args.as_map().iter().flat_map(|map| map.iter()).map(|(key, value)| (key.key_text(), value)), out);
+    }
+}
+
+/// Refuses variables that lead to a host where they are met with on it.
+pub(crate) fn late<'v>(vars: impl Iterator<Item = (String, &'v Node)>, out: &mut Diagnostics) {
+    for (name, value) in vars.filter(|(name, _)| WAY.contains(&name.as_str())) {
+        out.push(
+            Diagnostic::error(&value.loc, format!("`{name}` is not supported here: one connection serves a host for a whole run"))
+                .help("set it for the host in the inventory, for the play (`vars` or `vars_files`), or with -e"),
+        );
     }
 }

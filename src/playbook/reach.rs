@@ -3,7 +3,7 @@
 use super::hostvars::{Mentions, Read, mentions, task_mentions};
 use super::notify::each;
 use super::read;
-use super::{PlaySource, StaticFile, words};
+use super::{PlaySource, StaticFile, connecting, words};
 use crate::diag::{Diagnostic, Diagnostics, Loc};
 use crate::play::{Action, Include, Item, Privilege, Task};
 use crate::yaml::{self, Node, Value};
@@ -45,6 +45,10 @@ pub(crate) fn look(source: &mut PlaySource, out: &mut Diagnostics) {
     }
     for role in source.play.roles.iter().chain(source.play.includes.iter().flat_map(|(_, i)| &i.roles)) {
         role.defaults.0.iter().chain(&role.vars.0).for_each(|(name, value)| reach.define(name, value));
+        // Its defaults lose against what the inventory says, so they may be meant for others.
+        if !role.public {
+            connecting::late(role.vars.0.iter().map(|(name, value)| (name.clone(), value)), out);
+        }
     }
     for item in items(source) {
         each(item, &mut |task| {
@@ -143,6 +147,7 @@ impl Reach {
                 super::loader::check_tags(&node, out);
                 super::texts::template(&node, out);
                 self.see(&node, false);
+                connecting::late(node.as_map().iter().flat_map(|m| m.iter()).map(|(key, value)| (key.key_text(), value)), out);
                 for (key, value) in node.as_map().iter().flat_map(|m| m.iter()) {
                     mentions(value, false, self.variables.entry(key.key_text()).or_default());
                 }

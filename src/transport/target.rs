@@ -247,15 +247,28 @@ impl Target {
         })
     }
 
-    /// Takes over passwords that another play has for the same host. An error: that play goes another way, and in what it differs.
+    /// Takes over passwords that another play has for the same host. What leads nowhere else (time limits, the agent's folder,
+    /// whether an unknown key is taken) stays the first play's. An error: that play goes another way, and in what it differs.
     pub fn join(&mut self, other: &Self) -> Result<(), &'static str> {
         for (own, more) in [(&mut self.password, &other.password), (&mut self.become_password, &other.become_password)] {
             *own = own.take().or_else(|| more.clone());
         }
         let passwords = (other.password.clone().or(self.password.clone()), other.become_password.clone().or(self.become_password.clone()));
-        let like = Self { password: passwords.0, become_password: passwords.1, becomes: self.becomes, ..other.clone() };
+        let like = Self {
+            password: passwords.0,
+            become_password: passwords.1,
+            becomes: self.becomes,
+            strict: self.strict,
+            connect_timeout: self.connect_timeout,
+            silence: self.silence,
+            retries: self.retries,
+            remote_tmp: self.remote_tmp.clone(),
+            ..other.clone()
+        };
         match () {
             () if self.kind != like.kind => Err("`ansible_connection`"),
+            // Nothing else leads anywhere here.
+            () if self.kind == Kind::Local && self.become_password == like.become_password => Ok(()),
             () if self.user != like.user => Err("the user"),
             () if (&self.address, self.port) != (&like.address, like.port) => Err("address or port"),
             () if *self != like => Err("options or passwords"),

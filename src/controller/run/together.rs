@@ -8,7 +8,7 @@ use crate::inventory::Inventory;
 use crate::play::Privilege;
 use crate::playbook::PlaySource;
 use crate::protocol::{Errand, Once, ToAgent, ToController, VERSION};
-use crate::transport::{Kind, LinkEvent, open};
+use crate::transport::{Kind, LinkEvent, Target, open};
 use crate::yaml::Value;
 use std::collections::{HashMap, HashSet};
 
@@ -40,8 +40,8 @@ pub(super) struct Together {
 /// Agents that do tasks for other hosts.
 #[derive(Default)]
 pub(super) struct Delegates {
-    /// By host, and whether as root: which connection.
-    links: HashMap<(String, bool), usize>,
+    /// By host, and whether as root: which connection, and how it goes there.
+    links: HashMap<(String, bool), (usize, Target)>,
     /// Under way: who asked, for which task, and who does it.
     errands: HashMap<u64, (usize, u32, usize)>,
     next: u64,
@@ -190,6 +190,7 @@ impl Run<'_> {
         let names = ["ansible_become", "ansible_become_user"];
         let open = self.options.become_all
             || names.iter().any(|v| vars.get(v).is_some() || self.options.extra.get(v).is_some())
+            || written.layers.iter().any(|layer| names.iter().any(|v| layer.vars.get(v).is_some()))
             || self.site.plays.iter().any(|play| play.says(&names));
         errand::check(written, to, root, errand, open)
     }
@@ -203,8 +204,12 @@ impl Run<'_> {
         // Who logs in as root is root already: a second agent would only find the first one's lock.
         let root = root && target.login() != "root";
         let key = (to.to_owned(), root);
-        if let Some(index) = self.delegates.links.get(&key).filter(|i| self.hosts[**i].link.is_some()) {
-            return Ok(*index);
+        if let Some((index, known)) = self.delegates.links.get_mut(&key).filter(|(i, _)| self.hosts[*i].link.is_some()) {
+            return known.join(&target).map(|()| *index).map_err(|what| {
+                format!(
+                    "this play connects to {to} otherwise than an earlier play of this run ({what}): run the playbooks one after the other"
+                )
+            });
         }
         if self.stopping || self.aborted {
             return Err("the run is being stopped".into());
@@ -214,7 +219,7 @@ impl Run<'_> {
         let lock = !self.ways.privileges.contains_key(to) && target.kind == Kind::Ssh;
         let index = self.hosts.len();
         let privilege = if root { Privilege::Root } else { Privilege::Connection };
-        let link = open(target, privilege, self.sender.clone(), index);
+        let link = open(target.clone(), privilege, self.sender.clone(), index);
         link.send(ToAgent::Hello {
             version: VERSION,
             // A run of its own in that host's journal; there may be several, by different users.
@@ -230,7 +235,7 @@ impl Run<'_> {
         });
         self.names.push(to.to_owned());
         self.hosts.push(super::Host { link: Some(link), delegate: true, ..super::Host::default() });
-        self.delegates.links.insert(key, index);
+        self.delegates.links.insert(key, (index, target));
         Ok(index)
     }
 

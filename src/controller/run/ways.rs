@@ -1,13 +1,14 @@
 //! How each host is reached, and with which rights its agent starts: put together before the first host is touched.
 
 use super::Options;
+use crate::controller::summary::Reached;
 use crate::diag::{Diagnostic, Loc};
 use crate::play::{Privilege, Vars};
 use crate::playbook::PlaySource;
-use crate::transport::Target;
+use crate::transport::{Kind, Target};
 use crate::yaml::Node;
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 
 /// What a play says about connecting.
 #[derive(Clone, Debug, Default)]
@@ -31,8 +32,8 @@ pub(super) struct Ways {
 }
 
 impl Ways {
-    /// Adds what `play` wants for its `hosts`.
-    pub(super) fn add(&mut self, play: &PlaySource, hosts: &[String], options: &Options, targets: &Targets<'_>) -> Result<(), Diagnostic> {
+    /// Adds what `play` wants for its `hosts`. Returns what it says about others.
+    pub(super) fn add(&mut self, play: &PlaySource, hosts: &[String], options: &Options, targets: &Targets<'_>) -> Result<Via, Diagnostic> {
         let via = via(play, options)?;
         for host in hosts {
             let target = targets(host, &via)?;
@@ -52,7 +53,23 @@ impl Ways {
                 })?,
             }
         }
-        Ok(())
+        // As in Ansible, keywords about the port and the kind of connection are not for the hosts it delegates to.
+        Ok(Via { keywords: via.keywords.into_iter().filter(|(variable, _)| *variable == "ansible_user").collect(), ..via })
+    }
+
+    /// How the plays lead to their hosts, where the inventory and the command line do not.
+    pub(super) fn reached(&self, targets: &Targets<'_>) -> Reached {
+        let (mut users, mut ports) = (BTreeSet::new(), BTreeSet::new());
+        for (host, target) in self.targets.iter().filter(|(_, target)| target.kind == Kind::Ssh) {
+            let plain = targets(host, &Via::default()).ok();
+            users.extend(plain.as_ref().is_none_or(|p| p.user != target.user).then(|| target.user.clone()));
+            ports.extend(plain.as_ref().is_none_or(|p| p.port != target.port).then_some(target.port));
+        }
+        Reached {
+            user: users.pop_first().filter(|_| users.is_empty()),
+            port: ports.pop_first().filter(|_| ports.is_empty()),
+            root: self.privileges.values().any(|privilege| *privilege == Privilege::Root),
+        }
     }
 }
 

@@ -264,6 +264,20 @@ fn variables_of_one_task_lead_nowhere_else() {
         assert!(told.starts_with("site.yml:4:") && told.contains(wanted), "{task}: {told}");
         assert_eq!(told.matches(wanted).count(), 1, "{told}");
     }
+    let more = [
+        ("site.yml", &*play("{include_role: {name: r}}")),
+        ("roles/r/tasks/main.yml", "- set_fact: {ansible_port: 23}\n- include_vars: late.yml\n"),
+        ("roles/r/vars/main.yml", "ansible_user: joe\n"),
+        ("roles/r/vars/late.yml", "x: 1\nansible_password: y\n"),
+        ("roles/r/defaults/main.yml", "ansible_user: joe\n"),
+    ];
+    let told = errors(&more);
+    for (variable, place) in
+        [("ansible_user", "vars/main.yml:1:15"), ("ansible_port", "tasks/main.yml:1:28"), ("ansible_password", "vars/late.yml:2:19")]
+    {
+        let wanted = format!("roles/r/{place}: `{variable}` is not supported here");
+        assert!(told.contains(&wanted), "{wanted}: {told}");
+    }
     // Another host's own variables count, and these lead nowhere.
     for task in ["{ping: , delegate_to: localhost, vars: {ansible_connection: local}}", "{ping: , vars: {ansible_remote_tmp: /tmp}}"] {
         assert_eq!(tasks(&site(&[("site.yml", &play(task))])).len(), 1);
