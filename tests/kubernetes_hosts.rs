@@ -480,6 +480,16 @@ targets:
     assert!(!text.contains("StatefulSet ais/ais-target: deleted"), "{text}");
     assert_eq!(lab.sh("node01", "ls /ais/sda/ais/ais/target"), "object");
 
+    // Nor where one that can't be reached can't say who it is.
+    let away = plane.folder().join("away.ini");
+    std::fs::write(&away, "[all]\nnode01 ansible_port=1\n").unwrap();
+    let away = ["-i", away.to_str().unwrap()];
+    let output = run("delete", &[away.as_slice(), all.as_slice()].concat());
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("1 hosts could not be asked who they are, so nothing was deleted; node01: "), "{text}");
+    assert!(text.contains("to leave out those that can't be reached: --any-host"), "{text}");
+
     let output = run("delete", &["--yes"]);
     assert!(output.status.success(), "{}", said(&output));
     // Which cluster it is about.
@@ -492,6 +502,10 @@ targets:
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("Kubernetes has no node node02; if it had, and the hosts are to be cleared all the same: --any-host"), "{text}");
     assert_eq!(lab.sh("node01", "ls /ais/sda/ais/ais/target"), "object");
+    // Who can't be reached is left out, and told.
+    let text = said(&run("delete", &[away.as_slice(), all.as_slice(), &["--any-host"]].concat()));
+    assert!(text.contains("folders of 1 hosts could not be removed; node01: "), "{text}");
+    assert_eq!(lab.sh("node02", "ls /ais/sda/ais/ais"), "");
     let output = run("delete", &[all.as_slice(), &["--any-host"]].concat());
     assert!(output.status.success(), "{}", said(&output));
     assert_eq!(lab.sh("node02", "ls /ais/sda/ais/ais /etc/ais/ais/ais"), "/ais/sda/ais/ais:\n\n/etc/ais/ais/ais:");
