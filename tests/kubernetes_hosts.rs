@@ -262,6 +262,23 @@ fn what_the_hook_does_not_take_for_a_kubelet_that_is_back(world: &World, before:
     assert_eq!((output.status.code(), world.config("node02").as_str()), (Some(2), before), "{text}");
     world.lab.sh("node02", "rm /var/kubelet/flaps");
 
+    // Somebody else writes one file meanwhile: that one is left as it is, and the other kubelets are waited for all the same.
+    world.lab.sh("node01", "sed -i '/allowedUnsafe/,+1d' /etc/kubernetes/kubelet-config.yaml; systemctl restart kubelet");
+    world.lab.sh("node02", "touch /var/kubelet/sick");
+    let restarts = world.restarts("node01");
+    let mut fettle = world.with_inventory(support::fettle_command(["hook", "post-kubespray"]));
+    let child = fettle.args(["--serial", "2", "--timeout", "15s"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let begun = Instant::now();
+    while world.restarts("node01") == restarts && begun.elapsed() < Duration::from_secs(30) {
+        thread::sleep(Duration::from_millis(100));
+    }
+    world.lab.sh("node01", "echo '# mine' >>/etc/kubernetes/kubelet-config.yaml");
+    let text = said(&child.wait_with_output().unwrap());
+    assert!(text.contains("node01: somebody else wrote /etc/kubernetes/kubelet-config.yaml meanwhile, so it is left as it is"), "{text}");
+    assert!(text.contains("the files of node02 are as they were, and the kubelets run again"), "{text}");
+    assert!(world.config("node01").contains("\n# mine\n"), "{}", world.config("node01"));
+    world.lab.sh("node02", "rm /var/kubelet/sick");
+
     // A Node that stays Ready as it was, and whose kubelet tells nothing.
     let address = world.lab.state.host("node02").unwrap().address.to_string();
     world.plane.with(|server| async move {
@@ -463,6 +480,16 @@ targets:
     assert!(!text.contains("StatefulSet ais/ais-target: deleted"), "{text}");
     assert_eq!(lab.sh("node01", "ls /ais/sda/ais/ais/target"), "object");
 
+    // Nor where one that can't be reached can't say who it is.
+    let away = plane.folder().join("away.ini");
+    std::fs::write(&away, "[all]\nnode01 ansible_port=1\n").unwrap();
+    let away = ["-i", away.to_str().unwrap()];
+    let output = run("delete", &[away.as_slice(), all.as_slice()].concat());
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("1 hosts could not be asked who they are, so nothing was deleted; node01: "), "{text}");
+    assert!(text.contains("to leave out those that can't be reached: --any-host"), "{text}");
+
     let output = run("delete", &["--yes"]);
     assert!(output.status.success(), "{}", said(&output));
     // Which cluster it is about.
@@ -475,6 +502,10 @@ targets:
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("Kubernetes has no node node02; if it had, and the hosts are to be cleared all the same: --any-host"), "{text}");
     assert_eq!(lab.sh("node01", "ls /ais/sda/ais/ais/target"), "object");
+    // Who can't be reached is left out, and told.
+    let text = said(&run("delete", &[away.as_slice(), all.as_slice(), &["--any-host"]].concat()));
+    assert!(text.contains("folders of 1 hosts could not be removed; node01: "), "{text}");
+    assert_eq!(lab.sh("node02", "ls /ais/sda/ais/ais"), "");
     let output = run("delete", &[all.as_slice(), &["--any-host"]].concat());
     assert!(output.status.success(), "{}", said(&output));
     assert_eq!(lab.sh("node02", "ls /ais/sda/ais/ais /etc/ais/ais/ais"), "/ais/sda/ais/ais:\n\n/etc/ais/ais/ais:");

@@ -82,6 +82,14 @@ fn a_deploy_needs_no_rights_to_what_it_does_not_use_and_asks_for_those_it_needs(
     assert!(support::succeeded("deploy", &output).contains("Cluster ais: complete"), "{}", said(&output));
     assert_eq!(world.labels("n3")["nvidia.com/ais-target"], "ais");
 
+    // Nor is a target emptied by somebody who can't take its node's label off afterwards.
+    allow(&world, &nodes(&["get", "list"]));
+    let fewer = spec.replace("targets:\n  nodes: [n1, n2, n3]", "targets:\n  nodes: [n1, n2]");
+    let text = said(&world.run_as(&team, "deploy", &fewer, &["--timeout", "60s"]));
+    assert!(text.contains("check Node n3") && text.contains("cannot patch resource \"nodes\""), "{text}");
+    assert!(text.contains("nothing was changed"), "{text}");
+    assert!(!world.stand_in.heard().iter().any(|h| h.starts_with("start-maintenance")), "{:?}", world.stand_in.heard());
+
     // A playbook takes a cluster away whose node is gone, and whoever may see no nodes at all.
     world.plane.with(|server| async move { server.delete(kind("Node").unwrap(), None, "n3", None, false, false).await.unwrap() });
     let play = world.plane.folder().join("play.yml");

@@ -141,20 +141,13 @@ fn a_target_that_is_down_is_not_taken_for_an_empty_one() {
 #[test]
 fn a_target_that_runs_nowhere_is_not_taken_for_an_empty_one() {
     let Some(world) = in_order() else { return };
-    // As `kubectl drain n3` does it.
-    world.plane.with(|server| async move {
-        let path = kind("Node").unwrap().path(None, "n3") + "?fieldManager=test";
-        server.merge_at(&path, &json!({"spec": {"unschedulable": true}})).await.unwrap();
-        server.delete(kind("Pod").unwrap(), Some("storage"), "ais-target-2", None, false, false).await.unwrap();
-    });
-    let end = Instant::now() + Duration::from_secs(60);
-    while world.get("Pod", "ais-target-2").is_none_or(|p| p["spec"]["nodeName"].is_string()) {
-        assert!(Instant::now() < end, "the pod stays");
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    nowhere(&world, json!({"spec": {"unschedulable": true}}));
     // It neither leaves with what is on n3, nor begins anew elsewhere.
     for (nodes, why) in [
-        ("n1, n2", "the spec has no more ais-target-2, and no node runs it now: its objects are on the node it ran on last"),
+        (
+            "n1, n2",
+            "the spec has no more ais-target-2, and no node runs it now: its objects, if it ran before, are on the node it ran on last",
+        ),
         ("n1, n2, n4", "no node runs ais-target-2 now: with its label n4 would"),
     ] {
         let output = world.run("deploy", &targets(nodes), &["--timeout", "60s"]);
@@ -178,6 +171,62 @@ fn a_target_that_runs_nowhere_is_not_taken_for_an_empty_one() {
     });
     world.good("deploy", &targets("n1, n2"), &["--timeout", "60s"]);
     assert_eq!(places(&world, &targets("n1, n2")), ["n1", "n2"]);
+}
+
+/// Changes n3 (as `kubectl drain` does it, for example), and its target finds no node any more.
+fn nowhere(world: &World, n3: Json) {
+    world.plane.with(|server| async move {
+        let path = kind("Node").unwrap().path(None, "n3") + "?fieldManager=test";
+        server.merge_at(&path, &n3).await.unwrap();
+        server.delete(kind("Pod").unwrap(), Some("storage"), "ais-target-2", None, false, false).await.unwrap();
+    });
+    let end = Instant::now() + Duration::from_secs(60);
+    while world.get("Pod", "ais-target-2").is_none_or(|p| p["spec"]["nodeName"].is_string()) {
+        assert!(Instant::now() < end, "the pod stays");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn a_node_that_comes_back_without_its_label_gets_it_and_its_target() {
+    let Some(world) = in_order() else { return };
+    // As a node has it that was deleted and joined anew.
+    nowhere(&world, json!({"metadata": {"labels": {"nvidia.com/ais-target": null}}}));
+    let text = said(&world.run("deploy", &targets("n1, n2, n3, n4"), &["--check"]));
+    assert!(text.contains("no node runs ais-target-2 now: with its label n4 would"), "{text}");
+    assert!(text.contains("`kubectl label node NODE nvidia.com/ais-target=ais`"), "{text}");
+    // Somebody was rash; what is stored from now on counts again.
+    world.plane.with(|server| async move {
+        let path = kind("Pod").unwrap().path(Some("storage"), "ais-target-2") + "?fieldManager=test";
+        server.merge_at(&path, &json!({"metadata": {"annotations": {"fettle/emptied": "lost"}}})).await.unwrap();
+    });
+    let text = world.good("deploy", SPEC, &["--timeout", "60s"]);
+    assert!(text.contains("node n3: label nvidia.com/ais-target=ais"), "{text}");
+    assert_eq!(places(&world, SPEC), ["n1", "n2", "n3"]);
+    assert_eq!(world.get("Pod", "ais-target-2").unwrap()["metadata"]["annotations"].get("fettle/emptied"), None);
+    // The same without anybody's word.
+    nowhere(&world, json!({"metadata": {"labels": {"nvidia.com/ais-target": null}}}));
+    world.good("deploy", SPEC, &["--timeout", "60s"]);
+    assert_eq!(places(&world, SPEC), ["n1", "n2", "n3"]);
+}
+
+#[test]
+fn a_cluster_that_was_never_waited_for_has_objects_too() {
+    let Some(world) = World::new() else { return };
+    for nodes in ["n1", "n1, n2", "n1, n2, n3"] {
+        world.good("deploy", &targets(nodes), &["--timeout", "0"]);
+        let end = Instant::now() + Duration::from_secs(60);
+        while !world.run("status", &targets(nodes), &[]).status.success() {
+            assert!(Instant::now() < end, "the pods don't come up");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+    assert_eq!(places(&world, SPEC), ["n1", "n2", "n3"]);
+    nowhere(&world, json!({"spec": {"unschedulable": true}}));
+    let output = world.run("deploy", &targets("n1, n2"), &["--timeout", "60s"]);
+    let text = said(&output);
+    assert!(!output.status.success() && text.contains("the spec has no more ais-target-2, and no node runs it now"), "{text}");
+    assert!(world.get("Pod", "ais-target-2").is_some());
 }
 
 #[test]

@@ -29,7 +29,8 @@ pub struct DeleteArgs {
     /// The cluster's name, in place of typing it when --data asks
     #[arg(long, value_name = "NAME", requires = "data")]
     data_of: Option<String>,
-    /// Remove folders also on hosts whose nodes Kubernetes has no more, or of which it may not be asked
+    /// Remove folders also on hosts whose nodes Kubernetes has no more, or of which it may not be asked; and go on without hosts that can't
+    /// be reached
     #[arg(long, requires = "state")]
     any_host: bool,
     #[command(flatten)]

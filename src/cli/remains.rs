@@ -99,12 +99,18 @@ pub async fn recognise(server: &Server, folders: &Folders, inventory: &Inventory
     if summary.interrupted {
         return Err(CliError::Failed("stopped; nothing was deleted".into()));
     }
-    if let Some((host, why)) = results.failed.iter().next() {
-        let count = results.failed.len();
-        return Err(CliError::Failed(format!("folders on {count} hosts could not be removed, so nothing was deleted; {host}: {why}")));
+    // One that can't be reached may be gone for good, and must not keep the cluster there for ever; removing tells of it.
+    let silent: Vec<_> = results.failed.iter().filter(|(host, _)| !any || !results.unreachable.contains(*host)).collect();
+    if let Some((host, why)) = silent.first() {
+        let away = silent.iter().any(|(host, _)| results.unreachable.contains(*host));
+        let insist = if away { "; to leave out those that can't be reached: --any-host" } else { "" };
+        let count = silent.len();
+        return Err(CliError::Failed(format!(
+            "{count} hosts could not be asked who they are, so nothing was deleted; {host}: {why}{insist}"
+        )));
     }
     let mut strangers = vec![];
-    for (host, name) in asked {
+    for (host, name) in asked.into_iter().filter(|(host, _)| !results.unreachable.contains(*host)) {
         let task = results.hosts.get(host).and_then(|tasks| tasks.get("facts"));
         let facts = task.map_or(&Json::Null, |t| field(t, "ansible_facts"));
         let node = nodes.iter().find(|n| n["metadata"]["name"] == name.as_str()).unwrap_or(&Json::Null);

@@ -6,7 +6,7 @@ use super::labels::{LabelChange, LabelPlan, plan_labels, refused, set_labels};
 use super::leave::{Leave, Leaving, leaving, wander};
 use super::neighbours::{Claim, claims, clashes};
 use super::pods::{Pod, pods};
-use super::running::{Before, STARTED, note};
+use super::running::{Before, HELD, STARTED, note, note_held};
 use super::settings::{self, Setting};
 use super::unwanted::unwanted;
 use super::{Info, KubeError, Progress, Role, Server, kind, members, namespace, primary, rebalance, rollout, running, shrink, wait};
@@ -103,7 +103,9 @@ pub async fn plan(server: &Server, deployment: &Deployment, options: Options) ->
     let mut plan = Plan::default();
     let all = pods(server, &deployment.info).await?;
     let before = Before::ask(server, &deployment.info).await?;
-    let Leaving { all: leave, problems: stuck, nowhere } = leaving(server, &deployment.info, &all, before.first).await?;
+    // One that was never waited for is not noted as complete, and stores objects all the same.
+    let empty = before.first && !all.iter().any(|p| p.role == Role::Target && p.ready);
+    let Leaving { all: leave, problems: stuck, nowhere } = leaving(server, &deployment.info, &all, empty).await?;
     if !deployment.labels.is_empty()
         && let Some(nodes) = kind("Node")
     {
@@ -113,7 +115,10 @@ pub async fn plan(server: &Server, deployment: &Deployment, options: Options) ->
         wanted.extend(extra.into_iter().map(|c| (c.node, c.key, None)));
         match plan_labels(&list, &wanted) {
             Ok(labels) => {
-                plan.problems.extend(refused(server, &labels, options.force).await?);
+                // Those of nodes that are emptied come off later, which must not be refused then.
+                let mut asked = labels.clone();
+                asked.changes.extend(leave.iter().filter_map(|l| taken_off(&deployment.info, l, &list)));
+                plan.problems.extend(refused(server, &asked, options.force).await?);
                 plan.labels = labels;
             }
             Err(e) => plan.problems.push(e),
@@ -121,7 +126,7 @@ pub async fn plan(server: &Server, deployment: &Deployment, options: Options) ->
         if !options.force {
             plan.problems.extend(plan.labels.conflicts.iter().map(conflict));
         }
-        plan.problems.extend(wander(&deployment.info, &nowhere, &plan.labels.changes));
+        plan.problems.extend(wander(&deployment.info, &nowhere, &plan.labels.changes, &before.held));
     }
     plan.problems.extend(clashes(server, &deployment.info, &deployment.claims).await?);
     let how = ApplyOptions { dry_run: true, force: options.force, recreate: options.recreate };
@@ -163,6 +168,14 @@ pub async fn plan(server: &Server, deployment: &Deployment, options: Options) ->
     plan.leaving = leave;
     plan.warnings = server.warnings.fresh();
     Ok(plan)
+}
+
+/// The label that the node of a pod loses when that leaves, if it has it.
+fn taken_off(info: &Info, leave: &Leave, nodes: &[Json]) -> Option<LabelChange> {
+    let (_, key, value) = info.labels.iter().find(|(role, key, _)| *role == leave.role && leave.label.as_ref() == Some(key))?;
+    let node = nodes.iter().find(|n| n["metadata"]["name"] == leave.node.as_str())?;
+    let has = node["metadata"]["labels"][key] == value.as_str();
+    has.then(|| LabelChange { node: leave.node.clone(), key: key.clone(), before: Some(value.clone()), after: None })
 }
 
 /// The settings of a cluster that can be asked.
@@ -208,6 +221,10 @@ pub async fn deploy(
     for setting in &plan.kept {
         progress.line(&format!("configuration: {}", keeps(setting)));
     }
+    if !plan.first && plan.leaving.iter().any(|l| l.role == Role::Target) {
+        // A node that is emptied holds nothing any more, also if this run does not get to its end.
+        note(server, info, HELD, &Json::Null).await?;
+    }
     shrink::smaller(server, info, &plan.leaving, end, progress).await?;
     push_config(server, info, plan, progress).await?;
     let how = ApplyOptions { dry_run: false, force: options.force, recreate: options.recreate };
@@ -241,7 +258,12 @@ pub async fn deploy(
     if rebalance::is_due(info, before.owed) {
         rebalance::pay(server, info, &map, end, progress).await?;
     }
-    if plan.first { note(server, info, STARTED, &Json::from("true")).await } else { Ok(()) }
+    if plan.first {
+        note(server, info, STARTED, &Json::from("true")).await?;
+    }
+    let all = pods(server, info).await?;
+    shrink::serving(server, info, &map, &all).await?;
+    note_held(server, info, &before, &all).await
 }
 
 /// What becomes of a setting that the spec has no more.

@@ -6,7 +6,7 @@
 
 use super::labels::LabelChange;
 use super::pods::{EMPTIED, Pod};
-use super::{Info, KubeError, Role, Server, kind};
+use super::{Info, KubeError, MANAGER, Role, Server, kind};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -48,6 +48,7 @@ impl fmt::Display for Leave {
 }
 
 /// A target that runs nowhere just now, and was not emptied: what it stores is on the node it ran on last, and nothing tells which that is.
+/// (Nor whether there is anything: one that never ran looks the same.)
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Nowhere {
     pod: String,
@@ -68,8 +69,8 @@ pub struct Leaving {
     pub nowhere: Vec<Nowhere>,
 }
 
-/// Who leaves. `first`: the cluster was never complete, so a target that runs nowhere has stored nothing yet.
-pub async fn leaving(server: &Server, info: &Info, pods: &[Pod], first: bool) -> Result<Leaving, KubeError> {
+/// Who leaves. `empty`: the cluster never served, so a target that runs nowhere has stored nothing yet.
+pub async fn leaving(server: &Server, info: &Info, pods: &[Pod], empty: bool) -> Result<Leaving, KubeError> {
     let Some(sets) = kind("StatefulSet") else { return Ok(Leaving::default()) };
     let mut counts = BTreeMap::new();
     for set in server.list(sets, Some(&info.namespace), &info.everything()).await? {
@@ -81,11 +82,11 @@ pub async fn leaving(server: &Server, info: &Info, pods: &[Pod], first: bool) ->
         }
     }
     let all = who(info, &counts, pods);
-    let (leave, nowhere): (Vec<_>, Vec<_>) = match first {
+    let (leave, nowhere): (Vec<_>, Vec<_>) = match empty {
         true => (vec![], vec![]),
         false => nowhere(&counts, pods).into_iter().partition(|n| all.iter().any(|l| l.pod == n.pod)),
     };
-    let problems = obstacles(info, &all, pods).into_iter().chain(stranded(info, &leave)).map(KubeError::Other).collect();
+    let problems = obstacles(info, &all, pods).into_iter().chain(stranded(info, &leave, pods)).map(KubeError::Other).collect();
     Ok(Leaving { all, problems, nowhere })
 }
 
@@ -104,54 +105,92 @@ fn nowhere(counts: &BTreeMap<String, (Role, u32)>, pods: &[Pod]) -> Vec<Nowhere>
     all
 }
 
-/// Why targets that run nowhere can't leave; `None`: there are none.
-fn stranded(info: &Info, all: &[Nowhere]) -> Option<String> {
-    let namespace = &info.namespace;
+/// How a target that runs nowhere comes back.
+fn bring_back(info: &Info) -> String {
+    let label = info.labels.iter().find(|(role, ..)| *role == Role::Target);
+    let label =
+        label.map(|(_, key, value)| format!(", one that came back without its label after `kubectl label node NODE {key}={value}`"));
+    format!(
+        "Bring it back first (`fettle status` says why it does not run; a node that was drained takes it again after `kubectl uncordon`{})",
+        label.unwrap_or_default()
+    )
+}
+
+/// How to say that what targets store may be lost: of those that have a pod.
+fn lost(info: &Info, all: &[&Nowhere]) -> Option<String> {
     let made: Vec<&str> = all.iter().filter(|n| n.made).map(|n| n.pod.as_str()).collect();
-    let mut commands = vec![];
-    if !made.is_empty() {
-        commands.push(format!("kubectl -n {namespace} annotate pod {} {EMPTIED}=lost", made.join(" ")));
-    }
-    // There is nothing to annotate, and a StatefulSet with fewer pods does not make it.
+    (!made.is_empty()).then(|| format!("kubectl -n {} annotate pod {} {EMPTIED}=lost", info.namespace, made.join(" ")))
+}
+
+/// Why targets that run nowhere can't leave; `None`: there are none.
+fn stranded(info: &Info, all: &[Nowhere], pods: &[Pod]) -> Option<String> {
+    let mut commands: Vec<String> = lost(info, &all.iter().collect::<Vec<_>>()).into_iter().collect();
+    let mut hints = vec![];
+    // There is nothing to annotate, and a StatefulSet with fewer pods does not make it; but that one stops all with higher numbers, too.
     let mut fewer: BTreeMap<&str, u32> = BTreeMap::new();
     for one in all.iter().filter(|n| !n.made) {
+        let after = pods.iter().filter(|p| p.set == one.set && p.ordinal > one.ordinal && !p.node.is_empty());
+        if let Some(last) = after.max_by_key(|p| p.ordinal) {
+            hints.push(format!(
+                ". {}, which runs, comes after {} and would go with it: deploy with {} pods of {} first, which empties those after it",
+                last.name,
+                one.pod,
+                one.ordinal.saturating_add(1),
+                one.set
+            ));
+            continue;
+        }
         let count = fewer.entry(&one.set).or_insert(one.ordinal);
         *count = one.ordinal.min(*count);
     }
-    commands.extend(fewer.iter().map(|(set, count)| format!("kubectl -n {namespace} scale statefulset {set} --replicas={count}")));
+    // As fettle itself does it: `kubectl scale` would own the number, and the next deploy be refused it.
+    commands.extend(fewer.iter().map(|(set, count)| {
+        format!(
+            "kubectl -n {} patch statefulset {set} --field-manager={MANAGER} --type=merge -p '{{\"spec\":{{\"replicas\":{count}}}}}'",
+            info.namespace
+        )
+    }));
     let names: Vec<&str> = all.iter().map(|n| n.pod.as_str()).collect();
+    let commands =
+        if commands.is_empty() { String::new() } else { format!("; or, if there are none or they may be lost: {}", commands.join("; ")) };
     (!all.is_empty()).then(|| {
         format!(
-            "the spec has no more {}, and no node runs it now: its objects are on the node it ran on last, and can't be moved to the others. \
-             Bring it back first (`fettle status` says why it does not run; a node that was drained takes it again after `kubectl uncordon`); or, if there \
-             are none or they may be lost: {}",
+            "the spec has no more {}, and no node runs it now: its objects, if it ran before, are on the node it ran on last, and can't be moved to \
+             the others. {}{commands}{}",
             names.join(", "),
-            commands.join("; ")
+            bring_back(info),
+            hints.concat()
         )
     })
 }
 
 /// Why labels can't go onto nodes yet: a target that runs nowhere would come there and begin with nothing, while its objects are on the
-/// node it ran on last. (What is in volume claims goes with it, or keeps it where the claims are.)
-pub fn wander(info: &Info, nowhere: &[Nowhere], labels: &[LabelChange]) -> Option<KubeError> {
+/// node it ran on last. (What is in volume claims goes with it, or keeps it where the claims are.) `held`: nodes that hold what targets
+/// stored; who comes there goes on with that.
+pub fn wander(info: &Info, nowhere: &[Nowhere], labels: &[LabelChange], held: &[String]) -> Option<KubeError> {
     let key = info.labels.iter().find(|(role, ..)| *role == Role::Target).map(|(_, key, _)| key);
     let comes = |nodes: &[String], change: &LabelChange| {
-        change.after.is_some() && Some(&change.key) == key && (nodes.is_empty() || nodes.contains(&change.node))
+        let new = change.after.is_some() && !held.contains(&change.node);
+        new && Some(&change.key) == key && (nodes.is_empty() || nodes.contains(&change.node))
     };
     let to = |one: &Nowhere| {
         let set = info.sets.iter().find(|s| s.name == one.set && !s.claims)?;
         labels.iter().find(|change| comes(&set.nodes, change)).map(|change| change.node.as_str())
     };
-    let found: Vec<(&str, &str)> = nowhere.iter().filter_map(|one| Some((one.pod.as_str(), to(one)?))).collect();
-    let names: Vec<&str> = found.iter().map(|(pod, _)| *pod).collect();
+    let found: Vec<(&Nowhere, &str)> = nowhere.iter().filter_map(|one| Some((one, to(one)?))).collect();
     let (_, node) = found.first()?;
+    let all: Vec<&Nowhere> = found.iter().map(|(one, _)| *one).collect();
+    let names = |all: &mut dyn Iterator<Item = &&Nowhere>| all.map(|one| one.pod.as_str()).collect::<Vec<_>>().join(", ");
+    let unmade = names(&mut all.iter().filter(|one| !one.made));
+    let ways = lost(info, &all)
+        .into_iter()
+        .chain((!unmade.is_empty()).then(|| format!("{unmade}: let its StatefulSet make it first (`fettle status` says why it does not)")));
     Some(KubeError::Other(format!(
-        "no node runs {} now: with its label {node} would, and the target would begin there with nothing, for its objects are on the node it ran on last. \
-         Bring it back first (`fettle status` says why it does not run; a node that was drained takes it again after `kubectl uncordon`): deploy then \
-         moves them. Or, if there are none or they may be lost: kubectl -n {} annotate pod {} {EMPTIED}=lost",
-        names.join(", "),
-        info.namespace,
-        names.join(" ")
+        "no node runs {} now: with its label {node} would, and the target would begin there with nothing, for its objects, if it ran before, are on \
+         the node it ran on last. {}: deploy then moves them. Or, if there are none or they may be lost: {}",
+        names(&mut all.iter()),
+        bring_back(info),
+        ways.collect::<Vec<_>>().join("; ")
     )))
 }
 
@@ -286,24 +325,42 @@ mod tests {
         let mut pods = targets(&["n1", "n2", ""]);
         let found = nowhere(&counts(4), &pods);
         assert_eq!(found.iter().map(|n| (n.pod.as_str(), n.made)).collect::<Vec<_>>(), [("ais-target-2", true), ("ais-target-3", false)]);
-        let text = stranded(&info("n1, n2"), &found).unwrap();
+        let text = stranded(&info("n1, n2"), &found, &pods).unwrap();
+        let patch = |count: u32| {
+            format!(
+                "kubectl -n ais patch statefulset ais-target --field-manager=fettle --type=merge -p '{{\"spec\":{{\"replicas\":{count}}}}}'"
+            )
+        };
+        assert!(text.ends_with(&format!("annotate pod ais-target-2 fettle/emptied=lost; {}", patch(3))), "{text}");
+        assert!(text.contains("`kubectl label node NODE nvidia.com/ais-target=ais`"), "{text}");
+        // A smaller StatefulSet would stop one that runs and was not emptied.
+        let gap: Vec<Pod> = targets(&["n1", "", "n3"]).into_iter().filter(|p| p.ordinal != 1).collect();
+        let between = nowhere(&counts(5), &gap);
+        let text = stranded(&info("n1"), &between, &gap).unwrap();
+        assert!(text.contains(&patch(3)) && !text.contains(&patch(1)), "{text}");
         assert!(
-            text.contains("annotate pod ais-target-2 fettle/emptied=lost; kubectl -n ais scale statefulset ais-target --replicas=3"),
+            text.contains("ais-target-2, which runs, comes after ais-target-1 and would go with it: deploy with 2 pods of ais-target"),
             "{text}"
         );
+        let text = stranded(&info("n1"), &between[..1], &gap).unwrap();
+        assert!(!text.contains("kubectl -n") && !text.contains("may be lost"), "{text}");
         pods[2].emptied = true;
         assert_eq!(nowhere(&counts(3), &pods), []);
-        assert_eq!(stranded(&info("n1, n2"), &[]), None);
+        assert_eq!(stranded(&info("n1, n2"), &[], &pods), None);
 
         let label = |node: &str, key: &str| LabelChange { node: node.into(), key: key.into(), before: None, after: Some("ais".into()) };
         let info = info("n1, n2, n4");
-        let why = |change: LabelChange| wander(&info, &found[..1], &[change]).map(|e| e.to_string());
+        let why = |change: LabelChange| wander(&info, &found[..1], &[change], &["n1".to_owned(), "n2".to_owned()]).map(|e| e.to_string());
         let text = why(label("n4", "nvidia.com/ais-target")).unwrap();
         assert!(text.contains("no node runs ais-target-2 now: with its label n4 would"), "{text}");
         assert_eq!(why(label("n4", "nvidia.com/ais-proxy")), None);
         assert_eq!(why(LabelChange { after: None, ..label("n4", "nvidia.com/ais-target") }), None);
         assert_eq!(why(label("n9", "nvidia.com/ais-target")), None);
-        assert_eq!(wander(&info, &[], &[label("n4", "nvidia.com/ais-target")]), None);
+        assert_eq!(why(label("n2", "nvidia.com/ais-target")), None, "what targets stored is there");
+        assert_eq!(wander(&info, &[], &[label("n4", "nvidia.com/ais-target")], &[]), None);
+        let text = wander(&info, &found, &[label("n4", "nvidia.com/ais-target")], &[]).unwrap().to_string();
+        let ways = "annotate pod ais-target-2 fettle/emptied=lost; ais-target-3: let its StatefulSet make it first";
+        assert!(text.contains("no node runs ais-target-2, ais-target-3 now") && text.contains(ways), "{text}");
     }
 
     #[test]

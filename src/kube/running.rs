@@ -1,7 +1,7 @@
 //! What a running cluster can't become in place, and what it keeps although its spec says nothing of it any more.
 
 use super::pods::Pod;
-use super::{Info, KubeError, Server, kind};
+use super::{Info, KubeError, Role, Server, kind};
 use serde_json::Value as Json;
 
 /// Annotation of the cluster's ConfigMap: the cluster was complete once, so its primary is where elections put it.
@@ -13,6 +13,9 @@ pub const OWED: &str = "fettle/rebalance-owed";
 /// Another: JSON, what the cluster answered after it was told settings ([`super::settings::differing`]).
 pub const TOLD: &str = "fettle/told";
 
+/// Another: JSON, the nodes that held targets when the cluster was last complete.
+pub const HELD: &str = "fettle/target-nodes";
+
 /// What the ConfigMap of a cluster tells about it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Before {
@@ -22,6 +25,8 @@ pub struct Before {
     pub owed: bool,
     /// What it answered when it was told settings.
     pub told: Json,
+    /// The nodes that held targets when it was last complete; none since one of them was to be emptied.
+    pub held: Vec<String>,
     /// The settings it was deployed with.
     config: Option<Json>,
 }
@@ -35,8 +40,9 @@ impl Before {
         };
         let noted = |key: &str| &live["metadata"]["annotations"][key];
         let told = noted(TOLD).as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        let held = noted(HELD).as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
         let (first, owed) = (noted(STARTED).is_null(), !noted(OWED).is_null());
-        Ok(Self { first, owed, told, config: live["data"]["ais.json"].as_str().and_then(|text| serde_json::from_str(text).ok()) })
+        Ok(Self { first, owed, told, held, config: live["data"]["ais.json"].as_str().and_then(|text| serde_json::from_str(text).ok()) })
     }
 
     /// Settings that the cluster was given and `wanted` (the new `ais.json`) has no more, with their values: AIStore keeps them, for what
@@ -73,6 +79,17 @@ pub async fn note(server: &Server, info: &Info, key: &str, value: &Json) -> Resu
     let Some(kind) = kind("ConfigMap") else { return Ok(()) };
     let path = format!("{}?fieldManager={}", kind.path(Some(&info.namespace), &info.config_map()), super::MANAGER);
     server.merge_at(&path, &serde_json::json!({"metadata": {"annotations": {key: value}}})).await
+}
+
+/// Notes which nodes hold targets, if that is news. `before`: what is noted.
+pub async fn note_held(server: &Server, info: &Info, before: &Before, pods: &[Pod]) -> Result<(), KubeError> {
+    let targets = pods.iter().filter(|p| p.role == Role::Target && !p.leaving && !p.node.is_empty());
+    let mut held: Vec<String> = targets.map(|p| p.node.clone()).collect();
+    held.sort_unstable();
+    if held == before.held {
+        return Ok(());
+    }
+    note(server, info, HELD, &Json::from(Json::from(held).to_string())).await
 }
 
 /// Why the running pods can't become what the spec says. `any_release`: the operator insists on the release.

@@ -103,11 +103,12 @@ async fn take_out(
     let Some(pod) = there.filter(|p| !p.node.is_empty()) else {
         // One that ran nowhere when this was planned has nothing to give, or what it has may be lost.
         let emptied = leave.node.is_empty() || there.is_some_and(|p| p.emptied);
-        return missing(info, leave, emptied, &format!("{name} ran on {}, and runs nowhere now", leave.node));
+        let what = format!("{name} ran on {}, and runs nowhere now", leave.node);
+        return missing(info, leave, there.is_some(), emptied, &what);
     };
     let map = members::map(server, info, &all).await?;
     let Some(member) = map.of_pod(name) else {
-        return missing(info, leave, pod.emptied, &format!("{name} on {} is not in the cluster map", pod.node));
+        return missing(info, leave, true, pod.emptied, &format!("{name} on {} is not in the cluster map", pod.node));
     };
     if member.primary {
         let others: Vec<String> = leaving.iter().map(|l| l.pod.clone()).collect();
@@ -137,17 +138,30 @@ async fn take_out(
     Ok(())
 }
 
-/// What to do about a pod that is no member. `what`: how that shows.
-fn missing(info: &Info, leave: &Leave, emptied: bool, what: &str) -> Result<(), KubeError> {
+/// What to do about a pod that is no member. `made`: there is such a pod; `what`: how that it is no member shows.
+fn missing(info: &Info, leave: &Leave, made: bool, emptied: bool, what: &str) -> Result<(), KubeError> {
     // A proxy stores nothing, and a target that was emptied was taken out by a run before.
     if leave.role == Role::Proxy || emptied {
         return Ok(());
     }
+    // There is nothing to annotate before.
+    let when = if made { "" } else { ", once its StatefulSet has made it again" };
     Err(KubeError::Other(format!(
         "{what}, so its objects can't be moved to the others. Bring it back and run the same again (`fettle status` says how it is); \
-         or, if they may be lost: kubectl -n {} annotate pod {} {EMPTIED}=lost",
+         or, if they may be lost{when}: kubectl -n {} annotate pod {} {EMPTIED}=lost",
         info.namespace, leave.pod
     )))
+}
+
+/// Takes [`EMPTIED`] off targets that serve: they store objects again, and another day they would be taken for empty ones.
+pub async fn serving(server: &Server, info: &Info, map: &Map, all: &[Pod]) -> Result<(), KubeError> {
+    let Some(kind) = kind("Pod") else { return Ok(()) };
+    let away = |p: &Pod| map.of_pod(&p.name).is_some_and(|m| m.away);
+    for pod in all.iter().filter(|p| p.emptied && p.ready && !p.leaving && !away(p)) {
+        let path = format!("{}?fieldManager={MANAGER}", kind.path(Some(&info.namespace), &pod.name));
+        server.merge_at(&path, &json!({"metadata": {"annotations": {EMPTIED: null}}})).await?;
+    }
+    Ok(())
 }
 
 fn by_id<'a>(map: &'a Map, id: &str) -> Option<&'a Member> {

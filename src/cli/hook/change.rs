@@ -288,6 +288,7 @@ async fn restore(run: &mut Run<'_>, told: &[Told]) -> (String, bool) {
     let (results, trouble) = play(run, include_str!("restore.yml"), extra);
     let mut lines = vec![];
     let mut restored = vec![];
+    let mut restarted: Vec<Told> = vec![];
     for t in &mut begun {
         let tasks = results.hosts.get(&t.host);
         let task = |name: &str| tasks.and_then(|all| all.get(name));
@@ -312,20 +313,30 @@ async fn restore(run: &mut Run<'_>, told: &[Told]) -> (String, bool) {
         }
         t.process = task("process").and_then(|r| field(r, "stdout").as_str()).unwrap_or_default().to_owned();
         t.pulse = None;
+        if restart {
+            restarted.push(t.clone());
+        }
         let state = if put { "put back" } else { "restarted" };
         run.tell_machines(&t.host, state);
     }
-    let files = if restored.is_empty() {
-        "no file had been changed, so nothing was put back".to_owned()
-    } else {
-        format!("the files of {} are as they were", restored.join(", "))
+    let files = match (restored.is_empty(), lines.is_empty()) {
+        (true, true) => "no file had been changed, so nothing was put back".to_owned(),
+        (true, false) => String::new(),
+        (false, _) => format!("the files of {} are as they were", restored.join(", ")),
     };
-    if !lines.is_empty() {
-        let files = if restored.is_empty() { String::new() } else { format!("\n{files}") };
-        return (format!("{}{files}", lines.join("\n")), true);
-    }
-    match settle(run, &mut begun, &[], false, true).await {
-        Ok(()) => (format!("{files}, and the kubelets run again"), true),
-        Err((_, why)) => (format!("{files}, and a kubelet still is not well: {why}"), false),
-    }
+    // Also where something went wrong: whoever goes on restarting others must know that these are back.
+    let all = restarted.len() == begun.len();
+    let state = match restarted.as_mut_slice() {
+        [] => Ok(()),
+        some => settle(run, some, &[], false, true).await.map_err(|(_, why)| why),
+    };
+    let well = all && state.is_ok();
+    let state = match state {
+        Ok(()) if all => "the kubelets run again".to_owned(),
+        Ok(()) => String::new(),
+        Err(why) => format!("a kubelet still is not well: {why}"),
+    };
+    let end = [files, state].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", and ");
+    lines.extend((!end.is_empty()).then_some(end));
+    (lines.join("\n"), well)
 }

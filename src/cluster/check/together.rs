@@ -45,23 +45,31 @@ fn names(earlier: &Resolved, later: &Resolved, out: &mut Diagnostics) {
     }
 }
 
-/// The namespace of both is made as the later one has it.
+/// The namespace of both: a label can't have two values. One that only one of them has is kept when the other is deployed, and not by
+/// who applies manifests.
 fn namespace(earlier: &Resolved, later: &Resolved, out: &mut Diagnostics) {
     let (before, after) = (&earlier.cluster, &later.cluster);
     if before.namespace.value != after.namespace.value || !before.create_namespace || !after.create_namespace {
         return;
     }
     let (old, new) = (&before.namespace_labels, &after.namespace_labels);
-    let other = new.iter().find(|(key, value)| old.get(*key).is_none_or(|o| o.value != value.value)).map(|(key, value)| (key, &value.loc));
-    let lacking = || old.keys().find(|key| !new.contains_key(*key)).map(|key| (key, &after.name.loc));
-    if let Some((key, loc)) = other.or_else(lacking) {
-        out.push(
-            Diagnostic::error(
-                loc,
-                format!("the namespace `{}` does not have the same label `{key}` here as for {}", *after.namespace, whose(earlier)),
-            )
-            .help("give both clusters the same `namespace_labels`, or let one make the namespace: `create_namespace: false` for the other"),
-        );
+    let way = "give both clusters the same `namespace_labels`, or let one make the namespace: `create_namespace: false` for the other";
+    let other = new.iter().find(|(key, value)| old.get(*key).is_some_and(|o| o.value != value.value));
+    if let Some((key, value)) = other {
+        let text = format!("the namespace `{}` has another label `{key}` here than for {}", *after.namespace, whose(earlier));
+        out.push(Diagnostic::error(&value.loc, text).help(way));
+        return;
+    }
+    let extra = new.iter().find(|(key, _)| !old.contains_key(*key)).map(|(key, value)| (key, &value.loc, true));
+    let lacking = || old.keys().find(|key| !new.contains_key(*key)).map(|key| (key, &after.name.loc, false));
+    if let Some((key, loc, here)) = extra.or_else(lacking) {
+        let (with, without) = if here {
+            ("here".to_owned(), format!("for {}", whose(earlier)))
+        } else {
+            (format!("for {}", whose(earlier)), "here".to_owned())
+        };
+        let text = format!("the namespace `{}` has the label `{key}` {with}, and not {without}", *after.namespace);
+        out.push(Diagnostic::warning(loc, text).help(format!("`fettle deploy` keeps it; for manifests that are applied otherwise, {way}")));
     }
 }
 
