@@ -9,6 +9,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 nix::ioctl_none!(
     /// BLKRRPART of linux/fs.h.
@@ -84,9 +85,26 @@ pub fn name_signature(signature: &Signature) -> String {
     }
 }
 
-/// Held from letting a disk go until its mkfs has started. A child that another thread is starting has our descriptors until it
-/// runs its own program: with them it would still hold the disk, and the mkfs would find it busy.
+/// Held from letting a disk go until its mkfs has started.
 static STARTING: Mutex<()> = Mutex::new(());
+
+/// How long a disk that was let go may still be held: a child that another thread has started has our descriptors until the kernel
+/// closes them, on the way to its own program. That takes microseconds; on a host where hundreds of processes wait for a processor,
+/// many times more.
+const LET_GO: Duration = Duration::from_secs(10);
+
+/// Lets a disk go, and waits until nobody holds it. False: somebody still does.
+fn let_go(held: File, path: &Path) -> bool {
+    drop(held);
+    let begun = Instant::now();
+    while RealHost.is_held(path) {
+        if begun.elapsed() > LET_GO {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    true
+}
 
 impl MakeFilesystem {
     fn is_blank(&self) -> bool {
@@ -170,7 +188,10 @@ impl Act for MakeFilesystem {
         let child = {
             let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
             // mkfs.xfs takes the device exclusively itself, so it can't be held any longer; whoever is quicker makes it fail.
-            drop(held);
+            if !let_go(held, &self.disk.path) {
+                let done = if self.is_blank() { "" } else { "was cleared, but " };
+                return Err(ChangeError::new(format!("{} {done}is not formatted: somebody took it as it was let go", self.disk)));
+            }
             command.spawn().map_err(failed)?
         };
         let out = child.wait_with_output().map_err(failed)?;
