@@ -190,7 +190,10 @@ impl Act for MakeFilesystem {
             // mkfs.xfs takes the device exclusively itself, so it can't be held any longer; whoever is quicker makes it fail.
             if !let_go(held, &self.disk.path) {
                 let done = if self.is_blank() { "" } else { "was cleared, but " };
-                return Err(ChangeError::new(format!("{} {done}is not formatted: somebody took it as it was let go", self.disk)));
+                return Err(ChangeError::new(format!(
+                    "{} {done}is not formatted: somebody took it as it was let go (lsblk and lsof say who); run it again when it is free",
+                    self.disk
+                )));
             }
             command.spawn().map_err(failed)?
         };
